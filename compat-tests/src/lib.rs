@@ -1,0 +1,1 @@
+//! Real, unmodified libraries, in both worlds. The tests are in `tests/`; this library is empty.
