@@ -1,0 +1,205 @@
+//! What a test may do to the network: faults, links, names, addresses, and what it may ask.
+//!
+//! Owns the functions that `tokio::sim` is built on. Must not be reachable from `tokio::net`. Invariant:
+//! every fault is recorded in the trace when it is injected and when it ends.
+
+use std::net::IpAddr;
+
+use shim_runtime::device;
+use shim_runtime::device::DeviceContext;
+use shim_runtime::node::NodeId;
+use shim_runtime::trace::Kind;
+
+use crate::fabric::dns::Target;
+use crate::fabric::link::Gate;
+use crate::net::Net;
+use crate::netstat;
+use crate::packet::Packet;
+
+pub use crate::fabric::Stats;
+pub use crate::fabric::link::{Latency, LinkConfig};
+
+/// What a fault record in the trace is about.
+#[repr(u64)]
+enum Fault {
+    Partition = 1,
+    Repair,
+    Hold,
+    Release,
+    Heal,
+    Link,
+}
+
+fn with<R>(f: impl FnOnce(&mut Net, &mut DeviceContext<'_>) -> R) -> R {
+    device::with::<Net, _>(f)
+}
+
+fn record(cx: &mut DeviceContext<'_>, fault: Fault, from: &[u32], to: &[u32]) {
+    let fold = |nodes: &[u32]| nodes.iter().fold(0u64, |sum, node| sum.rotate_left(7) ^ u64::from(node + 1));
+    cx.record(Kind::Fault, fault as u64, fold(from) << 32 | (fold(to) & 0xffff_ffff));
+}
+
+fn set(from: &[NodeId], to: &[NodeId], both: bool, gate: Gate, fault: Fault) {
+    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
+    let (from, to) = (numbers(from), numbers(to));
+    with(|net, cx| {
+        record(cx, fault, &from, &to);
+        let mut released = net.fabric.set_gates(&from, &to, gate);
+        if both {
+            released.extend(net.fabric.set_gates(&to, &from, gate));
+        }
+        if gate == Gate::Open {
+            resend(net, cx, released);
+        }
+    });
+}
+
+fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(u32, u32, Packet)>) {
+    for (from, to, packet) in released {
+        net.fabric.cross(from, to, packet, cx.now, &mut cx.rng.link);
+    }
+    net.schedule(cx);
+}
+
+/// Cuts all links between the nodes of `a` and those of `b`, in both directions. Packets that are on
+/// their way still arrive; what was held between them is lost.
+pub fn partition(a: &[NodeId], b: &[NodeId]) {
+    set(a, b, true, Gate::Cut, Fault::Partition);
+}
+
+/// Cuts the links from the nodes of `from` to those of `to`; the way back stays open.
+pub fn partition_oneway(from: &[NodeId], to: &[NodeId]) {
+    set(from, to, false, Gate::Cut, Fault::Partition);
+}
+
+/// Undoes [`partition`] between the nodes of `a` and those of `b`.
+pub fn repair(a: &[NodeId], b: &[NodeId]) {
+    set(a, b, true, Gate::Open, Fault::Repair);
+}
+
+/// Undoes [`partition_oneway`].
+pub fn repair_oneway(from: &[NodeId], to: &[NodeId]) {
+    set(from, to, false, Gate::Open, Fault::Repair);
+}
+
+/// Keeps all packets between the nodes of `a` and those of `b` until [`release`].
+pub fn hold(a: &[NodeId], b: &[NodeId]) {
+    set(a, b, true, Gate::Held, Fault::Hold);
+}
+
+/// Ends [`hold`]: what was kept is sent now, in its order.
+pub fn release(a: &[NodeId], b: &[NodeId]) {
+    set(a, b, true, Gate::Open, Fault::Release);
+}
+
+/// Ends every partition and every hold. Links keep their loss and latency.
+pub fn heal() {
+    with(|net, cx| {
+        record(cx, Fault::Heal, &[], &[]);
+        let released = net.fabric.open_gates(None);
+        resend(net, cx, released);
+    });
+}
+
+/// Sets what links do that have no rules of their own.
+pub fn set_default_link(config: LinkConfig) {
+    with(|net, cx| {
+        record(cx, Fault::Link, &[], &[]);
+        net.fabric.default_link = config;
+    });
+}
+
+/// What links do that have no rules of their own.
+pub fn default_link() -> LinkConfig {
+    with(|net, _| net.fabric.default_link.clone())
+}
+
+/// Sets what the links between `a` and `b` do, in both directions.
+pub fn set_link(a: NodeId, b: NodeId, config: LinkConfig) {
+    set_link_oneway(a, b, config.clone());
+    set_link_oneway(b, a, config);
+}
+
+/// Sets what the link from `from` to `to` does.
+pub fn set_link_oneway(from: NodeId, to: NodeId, config: LinkConfig) {
+    with(|net, cx| {
+        record(cx, Fault::Link, &[from.0], &[to.0]);
+        net.fabric.link(from.0, to.0).config = Some(config);
+    });
+}
+
+/// What the link from `from` to `to` does.
+pub fn link(from: NodeId, to: NodeId) -> LinkConfig {
+    with(|net, _| {
+        let own = net.fabric.link(from.0, to.0).config.clone();
+        own.unwrap_or_else(|| net.fabric.default_link.clone())
+    })
+}
+
+/// Changes what the links between `a` and `b` do, in both directions, beginning with what they do from
+/// `a` to `b`.
+pub fn update_link(a: NodeId, b: NodeId, change: impl FnOnce(&mut LinkConfig)) {
+    let mut config = link(a, b);
+    change(&mut config);
+    set_link(a, b, config);
+}
+
+/// What `name` resolves to.
+pub fn lookup(name: &str) -> Vec<IpAddr> {
+    with(|net, _| net.lookup(name)).unwrap_or_default()
+}
+
+/// Lets `name` resolve to `node`'s addresses, beside what it resolves to already.
+pub fn register_name(name: &str, node: NodeId) {
+    with(|net, _| net.fabric.names.add(name, Target::Node(node.0)));
+}
+
+/// Lets `name` resolve to `addresses` only.
+pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
+    with(|net, _| {
+        net.fabric.names.remove(name);
+        net.fabric.names.add(name, Target::Addresses(addresses));
+    });
+}
+
+/// Lets `name` resolve to nothing; whether it did.
+pub fn remove_name(name: &str) -> bool {
+    with(|net, _| net.fabric.names.remove(name))
+}
+
+/// Gives `node` other addresses. Connections over the old ones hang, as when a cable is moved.
+///
+/// # Panics
+/// Where another node has one of them.
+pub fn set_addresses(node: NodeId, addresses: Vec<IpAddr>) {
+    with(|net, _| {
+        let old = std::mem::replace(&mut net.stack(node.0).addresses, addresses.clone());
+        for ip in old.into_iter().filter(|ip| net.fabric.route(*ip) == Some(node.0)).collect::<Vec<_>>() {
+            net.fabric.set_route(ip, None);
+        }
+        for ip in addresses {
+            assert!(net.fabric.route(ip).is_none(), "address {ip} belongs to another node");
+            net.fabric.set_route(ip, Some(node.0));
+        }
+    });
+}
+
+/// The addresses of `node`, without its loopback.
+pub fn addresses(node: NodeId) -> Vec<IpAddr> {
+    with(|net, _| net.stack(node.0).addresses.clone())
+}
+
+/// Sets the largest packet of `node`'s interface.
+pub fn set_mtu_bytes(node: NodeId, mtu: usize) {
+    with(|net, _| net.stack(node.0).mtu = mtu.clamp(576, 65_535));
+}
+
+/// How many packets met which fate so far.
+pub fn stats() -> Stats {
+    with(|net, _| net.fabric.stats)
+}
+
+/// The socket table of `node`, as `netstat -an` shows it.
+pub fn netstat(node: NodeId) -> String {
+    with(|net, _| netstat::table(net.stack(node.0)))
+}

@@ -1,0 +1,211 @@
+//! The network as a device: all stacks, the fabric between them, and their events.
+//!
+//! Owns [`Net`], the only thing of this crate that the engine knows. Must not know TCP or links; it
+//! carries packets, timers and wakers between stacks, fabric and queue. Invariant: when a call returns,
+//! every outbox is empty and every timer wish is in the queue.
+
+use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use shim_runtime::device::{Device, DeviceContext, NodeChange};
+use shim_runtime::node::NodeId;
+use shim_runtime::trace::Kind;
+
+use crate::error::{Errno, Result};
+use crate::fabric::dns::{Answer, Target};
+use crate::fabric::{Fabric, Verdict};
+use crate::netstat;
+use crate::packet::Packet;
+use crate::stack::socket::{ID_BITS, SocketId};
+use crate::stack::{Life, Stack, is_broadcast};
+
+/// The simulated network of a run.
+#[derive(Default)]
+pub struct Net {
+    pub(crate) stacks: Vec<Stack>,
+    pub(crate) fabric: Fabric,
+}
+
+/// Token of a socket's timer: this bit and the socket's number. Else the token is a packet's place.
+const TIMER: u64 = 1 << ID_BITS;
+
+impl Net {
+    /// The stack of `node`, made at its first use.
+    pub(crate) fn stack(&mut self, node: u32) -> &mut Stack {
+        while self.stacks.len() <= node as usize {
+            let next = self.stacks.len() as u32;
+            let addresses = automatic_addresses(next);
+            for address in &addresses {
+                if self.fabric.route(*address).is_none() {
+                    self.fabric.set_route(*address, Some(next));
+                }
+            }
+            self.stacks.push(Stack::new(next, addresses));
+        }
+        &mut self.stacks[node as usize]
+    }
+
+    /// A system call on `node`: refused where its process is not alive.
+    pub(crate) fn call<R>(
+        &mut self,
+        node: u32,
+        cx: &mut DeviceContext<'_>,
+        f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let stack = self.stack(node);
+        if stack.life != Life::Running {
+            return Err(Errno::ENETDOWN);
+        }
+        let result = f(stack, cx);
+        self.flush(node, cx);
+        result
+    }
+
+    /// Carries away what the stack of `node` has left: packets, wakers, timers.
+    pub(crate) fn flush(&mut self, node: u32, cx: &mut DeviceContext<'_>) {
+        let place = node as usize;
+        while let Some(packet) = self.stacks[place].fx.outbox.pop_front() {
+            self.deliver(node, packet, cx);
+        }
+        let stack = &mut self.stacks[place];
+        cx.wakes.append(&mut stack.fx.wakes);
+        for (id, at) in stack.fx.arms.drain(..) {
+            let Some(socket) = stack.table.get_mut(id.index()) else { continue };
+            let core = &mut socket.core;
+            if core.id != id || core.armed != at {
+                continue;
+            }
+            if let Some(old) = core.event.take() {
+                cx.cancel(old);
+            }
+            core.event = Some(cx.schedule(at, TIMER | id.0));
+        }
+        for event in stack.cancels.drain(..) {
+            cx.cancel(event);
+        }
+        self.schedule(cx);
+    }
+
+    /// One packet from `node`: to itself at once, as Linux' loopback does, or into the fabric.
+    fn deliver(&mut self, node: u32, packet: Packet, cx: &mut DeviceContext<'_>) {
+        let to = packet.destination.ip();
+        let stack = &mut self.stacks[node as usize];
+        if stack.owns(to) {
+            self.fabric.stats.loopback += 1;
+            record(cx, node, node, Verdict::Loopback, packet.digest());
+            return stack.receive(packet, cx.now);
+        }
+        if is_broadcast(to) || to.is_multicast() {
+            let others = (0..self.stacks.len() as u32).filter(|other| *other != node);
+            for other in others.collect::<Vec<_>>() {
+                self.fabric.cross(node, other, packet.clone(), cx.now, &mut cx.rng.link);
+            }
+            return self.stacks[node as usize].receive(packet, cx.now);
+        }
+        self.fabric.send(node, packet, cx.now, &mut cx.rng.link);
+    }
+
+    /// Records what the fabric decided, and puts the arrivals into the queue.
+    pub(crate) fn schedule(&mut self, cx: &mut DeviceContext<'_>) {
+        for outcome in self.fabric.outcomes.drain(..) {
+            record(cx, outcome.from, outcome.to, outcome.verdict, outcome.digest);
+            if let Some((at, place)) = outcome.arrival {
+                cx.schedule(at, u64::from(place));
+            }
+        }
+    }
+
+    /// The addresses of a name, as `node` sees it: IPv4 first, as glibc orders private networks.
+    pub(crate) fn lookup(&mut self, name: &str) -> Option<Vec<IpAddr>> {
+        let targets = match self.fabric.names.find(name) {
+            Answer::Addresses(addresses) => return Some(addresses),
+            Answer::Targets(targets) => targets.to_vec(),
+            Answer::Unknown => return None,
+        };
+        let mut found = Vec::new();
+        for target in targets {
+            match target {
+                Target::Node(node) => found.extend_from_slice(&self.stack(node).addresses),
+                Target::Addresses(addresses) => found.extend(addresses),
+            }
+        }
+        found.sort_by_key(|ip| ip.is_ipv6());
+        Some(found)
+    }
+}
+
+/// What a node has unless it is told otherwise: one address of 192.168.0.0/16 and one of fd00::/64.
+fn automatic_addresses(node: u32) -> Vec<IpAddr> {
+    let (net, host) = (1 + node / 250, 1 + node % 250);
+    let v4 = Ipv4Addr::new(192, 168, net.min(254) as u8, host as u8);
+    let v6 = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, net as u16, host as u16);
+    vec![v4.into(), v6.into()]
+}
+
+fn record(cx: &mut DeviceContext<'_>, from: u32, to: u32, verdict: Verdict, digest: u64) {
+    let way = u64::from(from) << 32 | u64::from(to);
+    cx.record(Kind::Packet, way | (verdict as u64) << 56, digest);
+}
+
+impl Device for Net {
+    fn fire(&mut self, token: u64, cx: &mut DeviceContext<'_>) {
+        if token & TIMER != 0 {
+            let id = SocketId(token & !TIMER);
+            self.stack(id.node()).on_timer(id, cx.now);
+            return self.flush(id.node(), cx);
+        }
+        let Some(flight) = self.fabric.arrive(token as u32) else { return };
+        let stack = self.stack(flight.to);
+        if stack.life == Life::Off {
+            self.fabric.stats.dead_host += 1;
+            return;
+        }
+        stack.receive(flight.packet, cx.now);
+        if flight.from != flight.to {
+            self.fabric.stats.delivered += 1;
+        }
+        self.flush(flight.to, cx);
+    }
+
+    fn node_changed(&mut self, node: NodeId, name: &str, change: NodeChange, cx: &mut DeviceContext<'_>) {
+        let number = node.0;
+        match change {
+            NodeChange::Started => {
+                self.stack(number).life = Life::Running;
+                self.fabric.names.add(name, Target::Node(number));
+            }
+            NodeChange::ProcessDied => self.stack(number).close_all(cx.now),
+            NodeChange::PoweredOff => self.stack(number).power_off(),
+            NodeChange::Paused | NodeChange::Resumed => {
+                self.stack(number);
+            }
+        }
+        self.flush(number, cx);
+    }
+
+    fn describe(&self, node: NodeId, out: &mut Vec<String>) {
+        if let Some(stack) = self.stacks.get(node.0 as usize) {
+            out.extend(netstat::lines(stack));
+        }
+    }
+
+    fn describe_event(&self, token: u64) -> String {
+        if token & TIMER != 0 {
+            let id = SocketId(token & !TIMER);
+            let stack = self.stacks.get(id.node() as usize);
+            let socket = stack.and_then(|stack| stack.table.get(id.index()));
+            return match socket {
+                Some(socket) => format!("timer of {}", netstat::line(socket)),
+                None => "timer of a socket that is gone".to_owned(),
+            };
+        }
+        match self.fabric.flight(token as u32) {
+            Some(flight) => format!("arrival of {}", flight.packet),
+            None => "arrival of nothing".to_owned(),
+        }
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

@@ -1,0 +1,290 @@
+//! The system calls that every kind of socket has: from the call to the protocol.
+//!
+//! Owns the dispatch, names, options and readiness. Must not know what a protocol does. Invariant: a call
+//! on a number that is no open socket of this node fails with `EBADF` and changes nothing.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+
+use real::io::Ready;
+use shim_runtime::clock::SimTime;
+
+use super::Stack;
+use super::buffer::{Sink, gather};
+use super::options::{Name, Value};
+use super::socket::{Addr, Domain, Inner, Kind, SocketId, UnixAddr};
+use super::tcp::{Listener, State, Tcp};
+use super::udp::{Received, SendExtra};
+use crate::error::{Errno, Result};
+
+impl Stack {
+    /// `bind(2)`.
+    pub(crate) fn bind(&mut self, id: SocketId, address: &Addr) -> Result<()> {
+        match (self.table.find(id)?.core.domain, address) {
+            (Domain::Unix, Addr::Unix(name)) => self.unix_bind(id, name),
+            (Domain::Inet | Domain::Inet6, Addr::Inet(address)) => self.inet_bind(id, *address),
+            _ => Err(Errno::EAFNOSUPPORT),
+        }
+    }
+
+    /// `listen(2)`.
+    pub(crate) fn listen(&mut self, id: SocketId, backlog: u32) -> Result<()> {
+        match self.table.find(id)?.inner {
+            Inner::Unix(_) => self.unix_listen(id, backlog),
+            Inner::Tcp(_) => self.tcp_listen(id, backlog),
+            Inner::Udp(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// `connect(2)`.
+    pub(crate) fn connect(&mut self, id: SocketId, address: &Addr, now: SimTime) -> Result<()> {
+        match (&self.table.find(id)?.inner, address) {
+            (Inner::Unix(_), Addr::Unix(name)) => self.unix_connect(id, name),
+            (Inner::Tcp(_), Addr::Inet(address)) => self.tcp_connect(id, *address, now),
+            (Inner::Udp(_), Addr::Inet(address)) => self.udp_connect(id, *address),
+            _ => Err(Errno::EAFNOSUPPORT),
+        }
+    }
+
+    /// `accept(2)`, with the address of the peer.
+    pub(crate) fn accept(&mut self, id: SocketId) -> Result<(SocketId, Addr)> {
+        let child = match self.table.find(id)?.inner {
+            Inner::Unix(_) => self.unix_accept(id)?,
+            Inner::Tcp(_) => self.tcp_accept(id)?,
+            Inner::Udp(_) => return Err(Errno::EOPNOTSUPP),
+        };
+        let core = &self.table.find(child)?.core;
+        let from = match &self.table.find(child)?.inner {
+            Inner::Tcp(Tcp::Connection(t)) => Addr::Inet(core.show(t.remote)),
+            Inner::Unix(unix) => Addr::Unix(unix.peer_name.clone()),
+            _ => panic!("invariant: an accepted socket is a connection"),
+        };
+        Ok((child, from))
+    }
+
+    /// `recvfrom(2)`.
+    pub(crate) fn recv_from(
+        &mut self,
+        id: SocketId,
+        sink: &mut impl Sink,
+        peek: bool,
+        now: SimTime,
+    ) -> Result<Received> {
+        let socket = self.table.find_mut(id)?;
+        match &mut socket.inner {
+            Inner::Udp(udp) => udp.recv(&mut socket.core, sink, peek),
+            Inner::Unix(_) => self.unix_recv(id, sink, peek),
+            Inner::Tcp(_) => {
+                let len = self.recv(id, sink, peek, now)?;
+                Ok(Received { len, full_len: len, from: None, to: None, ecn: 0, segment_size: None })
+            }
+        }
+    }
+
+    /// `recv(2)`.
+    pub(crate) fn recv(&mut self, id: SocketId, sink: &mut impl Sink, peek: bool, now: SimTime) -> Result<usize> {
+        let socket = self.table.find_mut(id)?;
+        match &mut socket.inner {
+            Inner::Tcp(Tcp::Connection(_)) => {
+                let result = self.with_conn(id.index(), now, |conn| conn.recv(sink, peek));
+                result.unwrap_or(Err(Errno::EBADF))
+            }
+            Inner::Tcp(_) => {
+                socket.core.check_error()?;
+                Err(Errno::ENOTCONN)
+            }
+            _ => self.recv_from(id, sink, peek, now).map(|received| received.len),
+        }
+    }
+
+    /// `sendto(2)` with several buffers.
+    pub(crate) fn send_to(
+        &mut self,
+        id: SocketId,
+        data: &[IoSlice<'_>],
+        to: Option<&Addr>,
+        extra: SendExtra,
+        now: SimTime,
+    ) -> Result<usize> {
+        let socket = self.table.find_mut(id)?;
+        match (&socket.inner, to) {
+            (Inner::Tcp(Tcp::Connection(_)), _) => {
+                let result = self.with_conn(id.index(), now, |conn| conn.send(data));
+                result.unwrap_or(Err(Errno::EBADF))
+            }
+            (Inner::Tcp(_), _) => {
+                socket.core.check_error()?;
+                Err(Errno::EPIPE)
+            }
+            (Inner::Udp(_), None) => self.udp_send(id, gather(data, usize::MAX), None, extra),
+            (Inner::Udp(_), Some(Addr::Inet(to))) => self.udp_send(id, gather(data, usize::MAX), Some(*to), extra),
+            (Inner::Unix(_), None) => self.unix_send(id, data, None),
+            (Inner::Unix(_), Some(Addr::Unix(to))) => self.unix_send(id, data, Some(to)),
+            _ => Err(Errno::EAFNOSUPPORT),
+        }
+    }
+
+    /// `shutdown(2)`.
+    pub(crate) fn shutdown(&mut self, id: SocketId, read: bool, write: bool, now: SimTime) -> Result<()> {
+        let socket = self.table.find_mut(id)?;
+        match &mut socket.inner {
+            Inner::Unix(_) => self.unix_shutdown(id, read, write),
+            Inner::Udp(udp) => {
+                if udp.peer.is_none() {
+                    return Err(Errno::ENOTCONN);
+                }
+                udp.read_closed |= read;
+                udp.write_closed |= write;
+                socket.core.wake_all(&mut self.fx);
+                Ok(())
+            }
+            Inner::Tcp(Tcp::Idle) => Err(Errno::ENOTCONN),
+            Inner::Tcp(Tcp::Listener(_)) => {
+                if read {
+                    socket.core.wake_all(&mut self.fx);
+                    self.close_listener(id.index(), now);
+                }
+                Ok(())
+            }
+            Inner::Tcp(Tcp::Connection(t)) => {
+                if matches!(t.state, State::Closed | State::SynSent) {
+                    return Err(Errno::ENOTCONN);
+                }
+                self.with_conn(id.index(), now, |conn| {
+                    if read {
+                        conn.shut_read();
+                    }
+                    if write {
+                        conn.shut_write();
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// `getsockname(2)`.
+    pub(crate) fn local_addr(&self, id: SocketId) -> Result<Addr> {
+        let socket = self.table.find(id)?;
+        if let Inner::Unix(unix) = &socket.inner {
+            return Ok(Addr::Unix(unix.name.clone()));
+        }
+        let local = match (socket.core.local, socket.core.domain) {
+            (Some(local), _) if local.ip().is_unspecified() => local,
+            (Some(local), _) => socket.core.show(local),
+            (None, Domain::Inet) => SocketAddr::from(([0, 0, 0, 0], 0)),
+            (None, _) => SocketAddr::from(([0u16; 8], 0)),
+        };
+        Ok(Addr::Inet(local))
+    }
+
+    /// `getpeername(2)`.
+    pub(crate) fn peer_addr(&self, id: SocketId) -> Result<Addr> {
+        let socket = self.table.find(id)?;
+        match &socket.inner {
+            Inner::Tcp(Tcp::Connection(t)) if t.state.synchronized() => Ok(Addr::Inet(socket.core.show(t.remote))),
+            Inner::Udp(udp) => match udp.peer {
+                Some(peer) => Ok(Addr::Inet(socket.core.show(peer))),
+                None => Err(Errno::ENOTCONN),
+            },
+            Inner::Unix(unix) if unix.peer.is_some() => Ok(Addr::Unix(unix.peer_name.clone())),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// `getsockopt(2)`.
+    pub(crate) fn option(&mut self, id: SocketId, name: Name) -> Result<Value> {
+        let default_mss = i32::from(self.mtu as u16) - 40;
+        let socket = self.table.find_mut(id)?;
+        check_level(&socket.inner, name)?;
+        Ok(Value::Int(match name {
+            Name::Error => socket.core.error.take().map_or(0, |errno| errno.0),
+            Name::Type => match socket.core.kind {
+                Kind::Stream => libc::SOCK_STREAM,
+                Kind::Datagram => libc::SOCK_DGRAM,
+            },
+            Name::Domain => match socket.core.domain {
+                Domain::Inet => libc::AF_INET,
+                Domain::Inet6 => libc::AF_INET6,
+                Domain::Unix => libc::AF_UNIX,
+            },
+            Name::Protocol => match &socket.inner {
+                Inner::Tcp(_) => libc::IPPROTO_TCP,
+                Inner::Udp(_) => libc::IPPROTO_UDP,
+                Inner::Unix(_) => 0,
+            },
+            Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
+            Name::MaxSegment => match &socket.inner {
+                Inner::Tcp(Tcp::Connection(t)) => t.mss.into(),
+                _ if socket.core.options.max_segment > 0 => socket.core.options.max_segment.into(),
+                _ => default_mss,
+            },
+            _ => return socket.core.options.get(name),
+        }))
+    }
+
+    /// `setsockopt(2)`.
+    pub(crate) fn set_option(&mut self, id: SocketId, name: Name, value: Value, now: SimTime) -> Result<()> {
+        let socket = self.table.find_mut(id)?;
+        check_level(&socket.inner, name)?;
+        if name == Name::OnlyV6 && socket.core.port != 0 {
+            return Err(Errno::EINVAL);
+        }
+        socket.core.options.set(name, value)?;
+        self.with_conn(id.index(), now, |conn| match name {
+            Name::KeepAlive | Name::KeepIdle => conn.rearm_keep_alive(),
+            Name::QuickAck => conn.t.interactive = !conn.core.options.quick_ack,
+            // What waited for company goes now.
+            Name::NoDelay | Name::Cork => conn.output(false),
+            _ => {}
+        });
+        Ok(())
+    }
+
+    /// What the socket is ready for, less what is masked.
+    pub(crate) fn ready(&self, id: SocketId) -> Result<Ready> {
+        let socket = self.table.find(id)?;
+        let core = &socket.core;
+        let events = match &socket.inner {
+            Inner::Tcp(tcp) => tcp.events(core),
+            Inner::Udp(udp) => udp.events(core),
+            Inner::Unix(unix) => self.unix_events(core, unix),
+        };
+        Ok(events.ready() - core.waiters.masked.0)
+    }
+
+    /// Removes the name of a Unix socket's file.
+    pub(crate) fn unlink(&mut self, path: &[u8]) -> bool {
+        self.unix_unlink(path)
+    }
+
+    /// The peer's name, for reports.
+    pub(crate) fn unix_name(name: &UnixAddr) -> String {
+        match name {
+            UnixAddr::Unnamed => "*".to_owned(),
+            UnixAddr::Path(path) => String::from_utf8_lossy(path).into_owned(),
+            UnixAddr::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+fn accepts(inner: &Inner) -> bool {
+    match inner {
+        Inner::Tcp(tcp) => matches!(tcp, Tcp::Listener(Listener { .. })),
+        Inner::Unix(unix) => matches!(unix.role, super::unix::Role::Listener { .. }),
+        Inner::Udp(_) => false,
+    }
+}
+
+/// An option of another protocol is unknown to the socket.
+fn check_level(inner: &Inner, name: Name) -> Result<()> {
+    let tcp = name >= Name::NoDelay && name <= Name::Congestion;
+    let udp = name == Name::UdpSegment || name == Name::UdpReceiveOffload;
+    let ip = name >= Name::Ttl;
+    match inner {
+        Inner::Tcp(_) if udp => Err(Errno::ENOPROTOOPT),
+        Inner::Udp(_) if tcp => Err(Errno::EOPNOTSUPP),
+        Inner::Unix(_) if tcp || udp || ip => Err(Errno::EOPNOTSUPP),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,332 @@
+//! A node's kernel, as far as sockets go: socket table, ports, TCP, UDP, Unix sockets.
+//!
+//! Owns [`Stack`]. Must not know other nodes, links, or the event queue: it is told the time, and leaves
+//! packets, wakers and timer wishes in its `Effects`. Invariant: after each call every socket's earliest
+//! deadline is not before the event that it asked for.
+
+pub(crate) mod bind;
+pub(crate) mod buffer;
+pub(crate) mod calls;
+pub(crate) mod options;
+pub(crate) mod socket;
+pub(crate) mod table;
+pub(crate) mod tcp;
+pub(crate) mod udp;
+pub(crate) mod unix;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::Bytes;
+use shim_runtime::clock::SimTime;
+use shim_runtime::queue::EventId;
+
+use crate::error::{Errno, Result};
+use crate::packet::{Body, Flags, Packet, Reason, Segment, Unreachable};
+use socket::{Domain, Effects, Inner, Kind, SocketId, UnixAddr};
+use table::{FixedMap, Flow, Ports, Table};
+use tcp::{Conn, Tcp};
+use udp::Udp;
+use unix::Unix;
+
+/// How much of a node is alive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Life {
+    /// Kernel and process.
+    Running,
+    /// The kernel only: no system call comes.
+    NoProcess,
+    /// Nothing: packets vanish.
+    Off,
+}
+
+/// The kernel of one node.
+pub(crate) struct Stack {
+    pub(crate) life: Life,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The largest packet that the node's interface takes.
+    pub(crate) mtu: usize,
+    pub(crate) table: Table,
+    pub(crate) tcp_ports: Ports,
+    pub(crate) udp_ports: Ports,
+    pub(crate) listeners: FixedMap<u16, Vec<u32>>,
+    pub(crate) flows: FixedMap<Flow, u32>,
+    /// Who is bound to a Unix address; `None` for a path whose socket is closed.
+    pub(crate) unix_names: BTreeMap<UnixAddr, Option<SocketId>>,
+    pub(crate) fx: Effects,
+    /// Events of sockets that are gone.
+    pub(crate) cancels: Vec<EventId>,
+    /// Datagrams that found a full receive buffer.
+    pub(crate) overflows: u64,
+    iss: u64,
+    unix_serial: u32,
+}
+
+/// Further than any connection sends, so that the numbers of two connections never meet.
+const ISS_STEP: u64 = (1 << 40) + 64_021;
+const LOOPBACK_MSS: u16 = 65_483;
+
+impl Stack {
+    /// A node without sockets.
+    pub(crate) fn new(node: u32, addresses: Vec<IpAddr>) -> Stack {
+        Stack {
+            life: Life::Running,
+            addresses,
+            mtu: 1500,
+            table: Table::new(node),
+            tcp_ports: Ports::new(node),
+            udp_ports: Ports::new(node),
+            listeners: FixedMap::default(),
+            flows: FixedMap::default(),
+            unix_names: BTreeMap::new(),
+            fx: Effects::default(),
+            cancels: Vec::new(),
+            overflows: 0,
+            iss: 1 + u64::from(node) * 7_919,
+            unix_serial: 0,
+        }
+    }
+
+    /// `socket(2)`.
+    pub(crate) fn socket(&mut self, domain: Domain, kind: Kind) -> Result<SocketId> {
+        if self.life != Life::Running {
+            return Err(Errno::ENETDOWN);
+        }
+        let inner = match (domain, kind) {
+            (Domain::Unix, kind) => Inner::Unix(Unix::new(kind)),
+            (_, Kind::Stream) => Inner::Tcp(Tcp::Idle),
+            (_, Kind::Datagram) => Inner::Udp(Udp::default()),
+        };
+        Ok(self.table.insert(domain, kind, inner))
+    }
+
+    /// `close(2)`.
+    pub(crate) fn close(&mut self, id: SocketId, now: SimTime) {
+        let Ok(socket) = self.table.find_mut(id) else { return };
+        socket.core.detached = true;
+        let index = id.index();
+        match &socket.inner {
+            Inner::Tcp(Tcp::Connection(_)) => {
+                self.with_conn(index, now, |conn| conn.close());
+            }
+            Inner::Tcp(Tcp::Listener(_)) => {
+                self.close_listener(index, now);
+                self.free(index);
+            }
+            Inner::Tcp(Tcp::Idle) | Inner::Udp(_) => self.free(index),
+            Inner::Unix(_) => self.unix_close(index),
+        }
+    }
+
+    /// The process is gone: its kernel closes what it had open.
+    pub(crate) fn close_all(&mut self, now: SimTime) {
+        let open: Vec<SocketId> = self.table.iter().map(|socket| socket.core.id).collect();
+        // Connections that nobody accepted go with their listeners.
+        for id in open {
+            let queued = self.table.find(id).is_ok_and(|socket| {
+                matches!(&socket.inner, Inner::Tcp(tcp) if tcp.connection().is_some_and(|t| t.parent.is_some()))
+            });
+            if !queued {
+                self.close(id, now);
+            }
+        }
+        self.life = Life::NoProcess;
+    }
+
+    /// The machine lost power: everything is gone, and nobody hears of it.
+    pub(crate) fn power_off(&mut self) {
+        self.life = Life::Off;
+        for mut socket in self.table.drain() {
+            self.cancels.extend(socket.core.event.take());
+            socket.core.wake_all(&mut self.fx);
+        }
+        self.tcp_ports.clear();
+        self.udp_ports.clear();
+        self.listeners.clear();
+        self.flows.clear();
+        self.unix_names.clear();
+        self.fx.outbox.clear();
+        self.fx.arms.clear();
+    }
+
+    /// A packet for this node arrived.
+    pub(crate) fn receive(&mut self, packet: Packet, now: SimTime) {
+        if self.life == Life::Off {
+            return;
+        }
+        match packet.body {
+            Body::Tcp(_) => self.tcp_receive(packet, now),
+            Body::Udp(ref data) => self.udp_receive(&packet, data),
+            Body::Unreachable(icmp) if icmp.tcp => {
+                let flow = Flow::new(packet.destination, icmp.original);
+                if let Some(&index) = self.flows.get(&flow) {
+                    self.with_conn(index, now, |conn| {
+                        if conn.t.state == tcp::State::SynSent {
+                            conn.abort(Some(Errno::EHOSTUNREACH));
+                        }
+                    });
+                }
+            }
+            Body::Unreachable(icmp) => self.udp_unreachable(&packet, icmp),
+        }
+    }
+
+    fn tcp_receive(&mut self, packet: Packet, now: SimTime) {
+        let Body::Tcp(segment) = &packet.body else { return };
+        let flow = Flow::new(packet.destination, packet.source);
+        let Flags(bits) = segment.flags;
+        let opens = bits & Flags::SYN.with(Flags::ACK).with(Flags::RST).0 == Flags::SYN.0;
+        if let Some(&index) = self.flows.get(&flow) {
+            let old = self.table.get(index).and_then(|socket| match &socket.inner {
+                Inner::Tcp(tcp) => tcp.connection(),
+                _ => None,
+            });
+            let gives_way = opens
+                && old.is_some_and(|t| tcp::accepts_reuse(t, segment))
+                && self.find_listener(&packet).is_some();
+            if !gives_way {
+                if !segment.flags.has(Flags::RST) && self.parent_full(index) {
+                    return;
+                }
+                let Body::Tcp(segment) = packet.body else { return };
+                self.with_conn(index, now, |conn| conn.receive(segment));
+                return;
+            }
+            self.with_conn(index, now, |conn| conn.finish());
+        }
+        if opens && let Some(parent) = self.find_listener(&packet) {
+            return self.on_syn(parent, &packet, now);
+        }
+        self.reset_stray(&packet);
+    }
+
+    /// A segment of no connection: the sender must learn that there is none.
+    fn reset_stray(&mut self, packet: &Packet) {
+        let Body::Tcp(segment) = &packet.body else { return };
+        if segment.flags.has(Flags::RST) {
+            return;
+        }
+        let (seq, ack, flags) = if segment.flags.has(Flags::ACK) {
+            (segment.ack, 0, Flags::RST)
+        } else {
+            (0, segment.seq + segment.len(), Flags::RST.with(Flags::ACK))
+        };
+        let reset = Segment { seq, ack, window: 0, flags, mss: 0, sack: Vec::new(), payload: Bytes::new() };
+        self.reply(packet, Body::Tcp(reset));
+    }
+
+    /// Tells the sender of `packet` by ICMP that it cannot be delivered.
+    pub(crate) fn refuse(&mut self, packet: &Packet, reason: Reason) {
+        let tcp = matches!(packet.body, Body::Tcp(_));
+        self.reply(packet, Body::Unreachable(Unreachable { reason, tcp, original: packet.destination }));
+    }
+
+    fn reply(&mut self, to: &Packet, body: Body) {
+        let (source, destination) = (to.destination, to.source);
+        self.fx.outbox.push_back(Packet { source, destination, ecn: 0, dont_fragment: true, body });
+    }
+
+    /// The event that the socket asked for is due.
+    pub(crate) fn on_timer(&mut self, id: SocketId, now: SimTime) {
+        let Some(socket) = self.table.get_mut(id.index()) else { return };
+        if socket.core.id != id {
+            return;
+        }
+        socket.core.event = None;
+        socket.core.armed = SimTime::MAX;
+        self.with_conn(id.index(), now, |conn| conn.on_timers());
+    }
+
+    /// Lends the connection at `index` to `f`, and then does what became of it.
+    pub(crate) fn with_conn<R>(
+        &mut self,
+        index: u32,
+        now: SimTime,
+        f: impl FnOnce(&mut Conn<'_>) -> R,
+    ) -> Option<R> {
+        let socket = self.table.get_mut(index)?;
+        let Inner::Tcp(Tcp::Connection(t)) = &mut socket.inner else { return None };
+        let result = f(&mut Conn { core: &mut socket.core, t, fx: &mut self.fx, now });
+        let next = t.timers.next();
+        if next < socket.core.armed {
+            socket.core.armed = next;
+            self.fx.arms.push((socket.core.id, next));
+        }
+        if let Some(parent) = t.parent.filter(|_| !t.queued && t.state.synchronized()) {
+            t.queued = true;
+            self.enqueue(index, parent);
+        } else if t.state == tcp::State::Closed {
+            self.bury(index);
+        }
+        Some(result)
+    }
+
+    /// Takes a closed connection out of the tables; also the socket, where nobody holds it.
+    fn bury(&mut self, index: u32) {
+        let Some(socket) = self.table.get_mut(index) else { return };
+        let Inner::Tcp(Tcp::Connection(t)) = &mut socket.inner else { return };
+        if !t.unhooked {
+            t.unhooked = true;
+            let flow = Flow::new(t.local, t.remote);
+            if self.flows.get(&flow) == Some(&index) {
+                self.flows.remove(&flow);
+            }
+            if !t.keeps_port && socket.core.port != 0 {
+                self.tcp_ports.remove(socket.core.port, index);
+                socket.core.port = 0;
+            }
+        }
+        if socket.core.detached {
+            self.free(index);
+        }
+    }
+
+    /// Gives back everything the socket at `index` has.
+    pub(crate) fn free(&mut self, index: u32) {
+        let Some(mut socket) = self.table.remove(index) else { return };
+        if socket.core.port != 0 {
+            self.ports(socket.core.kind).remove(socket.core.port, index);
+        }
+        self.cancels.extend(socket.core.event.take());
+        socket.core.wake_all(&mut self.fx);
+    }
+
+    pub(crate) fn ports(&mut self, kind: Kind) -> &mut Ports {
+        match kind {
+            Kind::Stream => &mut self.tcp_ports,
+            Kind::Datagram => &mut self.udp_ports,
+        }
+    }
+
+    pub(crate) fn next_iss(&mut self) -> u64 {
+        self.iss += ISS_STEP;
+        self.iss
+    }
+
+    /// A number for a Unix socket that binds itself.
+    pub(crate) fn next_unix_serial(&mut self) -> u32 {
+        self.unix_serial += 1;
+        self.unix_serial
+    }
+
+    /// The largest packet on the way to `ip`, as far as this node knows.
+    pub(crate) fn path_mtu(&self, ip: IpAddr) -> usize {
+        if self.owns(ip) { 65_536 } else { self.mtu }
+    }
+
+    /// The largest segment to ask of `ip`.
+    pub(crate) fn mss(&self, ip: IpAddr) -> u16 {
+        if self.owns(ip) {
+            return LOOPBACK_MSS;
+        }
+        let headers = if ip.is_ipv4() { 40 } else { 60 };
+        self.mtu.saturating_sub(headers).clamp(88, LOOPBACK_MSS.into()) as u16
+    }
+}
+
+/// Whether packets to `ip` go to every node: the limited broadcast, or that of 192.168.0.0/16.
+pub(crate) fn is_broadcast(ip: IpAddr) -> bool {
+    ip == IpAddr::V4(Ipv4Addr::BROADCAST) || ip == IpAddr::V4(Ipv4Addr::new(192, 168, 255, 255))
+}

@@ -1,0 +1,94 @@
+//! `connect(2)`: the addresses, the port, and the first SYN.
+//!
+//! Owns the errors of `connect` and the choice of the local end. Must not know what comes back.
+//! Invariant: no two connections of a node have the same four numbers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use shim_runtime::clock::SimTime;
+
+use super::{State, Tcb, Tcp};
+use crate::error::{Errno, Result};
+use crate::packet::wire;
+use crate::stack::Stack;
+use crate::stack::socket::{Core, Inner, SocketId};
+use crate::stack::table::Flow;
+
+impl Stack {
+    /// `connect(2)` of a TCP socket; `EINPROGRESS` where it is under way.
+    pub(crate) fn tcp_connect(&mut self, id: SocketId, remote: SocketAddr, now: SimTime) -> Result<()> {
+        let socket = self.table.find_mut(id)?;
+        let Inner::Tcp(tcp) = &socket.inner else { return Err(Errno::EOPNOTSUPP) };
+        check_state(&mut socket.core, tcp)?;
+        let remote = self.destination(id, remote)?;
+        let socket = self.table.find_mut(id)?;
+        let bound = socket.core.local;
+        let max_segment = socket.core.options.max_segment;
+        let only_v6 = socket.core.options.only_v6;
+        if only_v6 && remote.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        }
+        let ip = match bound.map(|local| local.ip()).filter(|ip| !ip.is_unspecified()) {
+            Some(ip) if ip.is_ipv4() == remote.is_ipv4() => ip,
+            Some(_) => return Err(Errno::ENETUNREACH),
+            None => self.source_for(remote.ip())?,
+        };
+        let local = self.claim_port(id, ip, bound.map_or(0, |local| local.port()), remote)?;
+        let mut mss = self.mss(remote.ip());
+        if max_segment > 0 {
+            mss = mss.min(max_segment);
+        }
+        let iss = self.next_iss();
+        let index = id.index();
+        self.flows.insert(Flow::new(local, remote), index);
+        let socket = self.table.find_mut(id)?;
+        socket.core.local = Some(local);
+        socket.core.error = None;
+        let mut t = Tcb::new(State::SynSent, local, remote, iss, mss);
+        t.keeps_port = bound.is_some();
+        socket.inner = Inner::Tcp(Tcp::Connection(Box::new(t)));
+        self.with_conn(index, now, |conn| conn.begin());
+        Err(Errno::EINPROGRESS)
+    }
+
+    /// The wire form of where to connect; the unspecified address means this host.
+    pub(crate) fn destination(&self, id: SocketId, remote: SocketAddr) -> Result<SocketAddr> {
+        let core = &self.table.find(id)?.core;
+        core.check_family(remote)?;
+        let mut remote = wire(remote);
+        if remote.ip().is_unspecified() {
+            let v4 = remote.is_ipv4();
+            remote.set_ip(if v4 { IpAddr::from([127, 0, 0, 1]) } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        }
+        Ok(remote)
+    }
+
+    /// The local end: a port that was bound, or one that is free for this peer.
+    fn claim_port(&mut self, id: SocketId, ip: IpAddr, port: u16, remote: SocketAddr) -> Result<SocketAddr> {
+        let flows = &self.flows;
+        let taken = |port| flows.contains_key(&Flow::new(SocketAddr::new(ip, port), remote));
+        if port != 0 {
+            return if taken(port) { Err(Errno::EADDRNOTAVAIL) } else { Ok(SocketAddr::new(ip, port)) };
+        }
+        let port = self
+            .tcp_ports
+            .choose(|port, bucket| bucket.is_none_or(|bucket| bucket.shared && !taken(port)))
+            .ok_or(Errno::EADDRNOTAVAIL)?;
+        self.tcp_ports.add(port, id.index(), true);
+        self.table.find_mut(id)?.core.port = port;
+        Ok(SocketAddr::new(ip, port))
+    }
+}
+
+fn check_state(core: &mut Core, tcp: &Tcp) -> Result<()> {
+    let t = match tcp {
+        Tcp::Idle => return Ok(()),
+        Tcp::Listener(_) => return Err(Errno::EISCONN),
+        Tcp::Connection(t) => t,
+    };
+    match t.state {
+        State::SynSent | State::SynReceived => Err(Errno::EALREADY),
+        State::Closed if !t.connected => core.check_error(),
+        _ => Err(Errno::EISCONN),
+    }
+}

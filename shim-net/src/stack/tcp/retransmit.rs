@@ -1,0 +1,222 @@
+//! Time: the round-trip estimate, and what happens when a timer is due.
+//!
+//! Owns [`RoundTrip`] (RFC 6298 with Linux' bounds) and `Conn`'s reaction to its timers. Must not know
+//! how a segment is made. Invariant: a connection that waits for its peer always has a timer set.
+
+use std::time::Duration;
+
+use shim_runtime::clock::SimTime;
+
+use super::Conn;
+use super::tcb::{State, Timer};
+use crate::error::Errno;
+
+/// The estimate of the time to the peer and back.
+#[derive(Debug)]
+pub(crate) struct RoundTrip {
+    smoothed: Option<Duration>,
+    variation: Duration,
+    timeout: Duration,
+    /// The end of the segment that is being timed, and when it went out. None while something is sent
+    /// again, because its acknowledgement would not say which sending it is about (Karn).
+    pub(crate) timed: Option<(u64, SimTime)>,
+}
+
+const LEAST: Duration = Duration::from_millis(200);
+const MOST: Duration = Duration::from_secs(120);
+
+impl Default for RoundTrip {
+    fn default() -> RoundTrip {
+        RoundTrip {
+            smoothed: None,
+            variation: Duration::ZERO,
+            timeout: Duration::from_secs(1),
+            timed: None,
+        }
+    }
+}
+
+impl RoundTrip {
+    /// One more measurement.
+    pub(crate) fn sample(&mut self, round_trip: Duration) {
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(round_trip);
+                self.variation = round_trip / 2;
+            }
+            Some(smoothed) => {
+                let error = smoothed.abs_diff(round_trip);
+                self.variation = (self.variation * 3 + error) / 4;
+                self.smoothed = Some((smoothed * 7 + round_trip) / 8);
+            }
+        }
+        let smoothed = self.smoothed.unwrap_or_default();
+        self.timeout = (smoothed + (self.variation * 4).max(LEAST)).min(MOST);
+    }
+
+    /// How long to wait before the `retries`-th repetition.
+    pub(crate) fn timeout(&self, retries: u32) -> Duration {
+        self.timeout.saturating_mul(1 << retries.min(16)).min(MOST)
+    }
+}
+
+/// As Linux' `tcp_retries2`.
+const DATA_RETRIES: u32 = 15;
+/// As Linux' `tcp_orphan_retries`: for a connection whose socket is closed.
+const ORPHAN_RETRIES: u32 = 8;
+/// As Linux' `tcp_synack_retries`.
+const SYN_ACK_RETRIES: u32 = 5;
+
+impl Conn<'_> {
+    /// Does what is due.
+    pub(crate) fn on_timers(&mut self) {
+        let now = self.now;
+        if self.t.timers.take_due(Timer::Close, now) {
+            return self.finish();
+        }
+        if self.t.timers.take_due(Timer::DelayedAck, now) {
+            // The application did not answer in time: it is no dialogue.
+            self.t.interactive = false;
+            self.t.ack_now = true;
+            self.output(false);
+        }
+        if self.t.timers.take_due(Timer::Retransmit, now) {
+            self.on_retransmit();
+        }
+        if self.t.state != State::Closed && self.t.timers.take_due(Timer::Persist, now) {
+            self.on_persist();
+        }
+        if self.t.state != State::Closed && self.t.timers.take_due(Timer::KeepAlive, now) {
+            self.on_keep_alive();
+        }
+    }
+
+    /// Sets the retransmission timer for what is on its way, or stops it.
+    pub(crate) fn rearm_retransmit(&mut self) {
+        if self.t.snd_max > self.t.snd_una {
+            let mut at = self.now + self.t.round_trip.timeout(self.t.retries);
+            if let Some(limit) = self.core.options.user_timeout.filter(|_| self.t.retries > 0) {
+                at = at.min((self.t.stuck_since + limit).max(self.now));
+            }
+            self.t.timers.set(Timer::Retransmit, at);
+        } else {
+            self.t.timers.stop(Timer::Retransmit);
+        }
+    }
+
+    fn on_retransmit(&mut self) {
+        let first = self.t.retries == 0;
+        if first {
+            self.t.stuck_since = self.now;
+        }
+        if self.gives_up(self.t.retries) {
+            return self.time_out();
+        }
+        let flight = self.t.snd_max - self.t.snd_una;
+        self.t.retries += 1;
+        self.t.round_trip.timed = None;
+        match self.t.state {
+            State::SynSent | State::SynReceived => self.send_syn(),
+            _ => {
+                self.t.congestion.on_timeout(flight, first);
+                self.t.snd_nxt = self.t.snd_una;
+                self.output(true);
+            }
+        }
+        self.rearm_retransmit();
+    }
+
+    /// Whether after `retries` fruitless attempts there is no other.
+    fn gives_up(&self, retries: u32) -> bool {
+        let most = match self.t.state {
+            State::SynSent => self.core.options.syn_count,
+            State::SynReceived => SYN_ACK_RETRIES,
+            _ if self.core.detached => ORPHAN_RETRIES,
+            _ => match self.core.options.user_timeout {
+                Some(limit) => return self.now - self.t.stuck_since >= limit && retries > 0,
+                None => DATA_RETRIES,
+            },
+        };
+        retries >= most
+    }
+
+    /// The peer does not answer.
+    fn time_out(&mut self) {
+        self.abort(Some(Errno::ETIMEDOUT));
+    }
+
+    fn on_persist(&mut self) {
+        let held = self.t.send.end().saturating_sub(self.t.snd_nxt);
+        if held == 0 || self.t.snd_max > self.t.snd_una {
+            return;
+        }
+        self.output(true);
+        if self.t.snd_max > self.t.snd_una {
+            return;
+        }
+        if self.t.retries == 0 {
+            self.t.stuck_since = self.now;
+        }
+        if self.gives_up(self.t.retries) {
+            return self.time_out();
+        }
+        self.t.retries += 1;
+        self.t.probes += 1;
+        self.send_probe();
+        let at = self.now + self.t.round_trip.timeout(self.t.probes);
+        self.t.timers.set(Timer::Persist, at);
+    }
+
+    /// Sets the keep-alive timer anew, if the option is on: something was heard, or the option changed.
+    pub(crate) fn rearm_keep_alive(&mut self) {
+        if self.core.options.keep_alive && self.t.state.synchronized() && self.t.state != State::TimeWait {
+            let at = self.t.last_received + self.core.options.keep_idle;
+            self.t.timers.set(Timer::KeepAlive, at.max(self.now));
+        } else {
+            self.t.timers.stop(Timer::KeepAlive);
+        }
+    }
+
+    fn on_keep_alive(&mut self) {
+        let options = &self.core.options;
+        let idle = self.now - self.t.last_received;
+        if idle < options.keep_idle {
+            return self.rearm_keep_alive();
+        }
+        let interval = options.keep_interval;
+        // Data on its way has its own timer, which finds out as well.
+        if self.t.snd_max > self.t.snd_una || self.t.send.len() > 0 {
+            return self.t.timers.set(Timer::KeepAlive, self.now + interval);
+        }
+        let over = match options.user_timeout {
+            Some(limit) => idle >= limit && self.t.retries > 0,
+            None => self.t.retries >= options.keep_count,
+        };
+        if over {
+            self.send_reset();
+            return self.time_out();
+        }
+        self.t.retries += 1;
+        self.send_probe();
+        self.t.timers.set(Timer::KeepAlive, self.now + interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_out_follows_the_path_and_backs_off() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.timeout(0), Duration::from_secs(1));
+        assert_eq!(round_trip.timeout(3), Duration::from_secs(8));
+        round_trip.sample(Duration::from_millis(10));
+        assert_eq!(round_trip.timeout(0), Duration::from_millis(210));
+        for _ in 0..50 {
+            round_trip.sample(Duration::from_secs(2));
+        }
+        assert!(round_trip.timeout(0) >= Duration::from_secs(2));
+        assert_eq!(round_trip.timeout(30), MOST);
+    }
+}

@@ -1,0 +1,270 @@
+//! UDP: datagrams, connected sockets, errors that come back.
+//!
+//! Owns [`Udp`] and which socket gets a datagram. Must not know links. Invariant: a datagram that finds
+//! the receive buffer full is dropped without a word, as Linux does.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::buffer::Sink;
+use super::socket::{Addr, Core, Events, Inner, SocketId};
+use super::table::Flow;
+use super::{Stack, is_broadcast};
+use crate::error::{Errno, Result};
+use crate::packet::{Body, Packet, Reason, Unreachable, wire};
+
+/// A datagram that waits to be read.
+pub(crate) struct Datagram {
+    pub(crate) data: Bytes,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: IpAddr,
+    pub(crate) ecn: u8,
+}
+
+/// What only a UDP socket has.
+#[derive(Default)]
+pub(crate) struct Udp {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) queue: VecDeque<Datagram>,
+    pub(crate) queued_bytes: usize,
+    pub(crate) dropped: u64,
+    pub(crate) read_closed: bool,
+    pub(crate) write_closed: bool,
+}
+
+/// What a datagram costs in the receive buffer beside its data.
+const OVERHEAD: usize = 256;
+
+/// What the kernel tells about something received.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// How much was copied.
+    pub len: usize,
+    /// How long the datagram was; more than `len` where it was cut.
+    pub full_len: usize,
+    /// Who sent it, where that is known.
+    pub from: Option<Addr>,
+    /// The local address that it was sent to.
+    pub to: Option<IpAddr>,
+    /// The ECN bits.
+    pub ecn: u8,
+    /// The size of each datagram of a batch, where it is one.
+    pub segment_size: Option<u16>,
+}
+
+/// What may be said about something sent, beside its destination.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SendExtra {
+    /// The ECN bits.
+    pub ecn: u8,
+    /// Cuts the data into datagrams of this size (`UDP_SEGMENT`).
+    pub segment_size: Option<u16>,
+    /// The source address (`IP_PKTINFO`).
+    pub source: Option<IpAddr>,
+}
+
+impl Udp {
+    /// What `poll(2)` would show.
+    pub(crate) fn events(&self, core: &Core) -> Events {
+        Events {
+            readable: !self.queue.is_empty() || core.error.is_some() || self.read_closed,
+            writable: true,
+            read_hang_up: self.read_closed,
+            hang_up: self.read_closed && self.write_closed,
+            error: core.error.is_some(),
+        }
+    }
+
+    /// `recvfrom(2)`.
+    pub(crate) fn recv(&mut self, core: &mut Core, sink: &mut impl Sink, peek: bool) -> Result<Received> {
+        core.check_error()?;
+        let Some(datagram) = self.queue.front() else {
+            return match self.read_closed {
+                true => Ok(Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None }),
+                false => Err(Errno::EAGAIN),
+            };
+        };
+        let received = Received {
+            len: sink.take(&datagram.data),
+            full_len: datagram.data.len(),
+            from: Some(Addr::Inet(core.show(datagram.from))),
+            to: Some(core.show(SocketAddr::new(datagram.to, 0)).ip()),
+            ecn: datagram.ecn,
+            segment_size: None,
+        };
+        if !peek && let Some(datagram) = self.queue.pop_front() {
+            self.queued_bytes -= datagram.data.len() + OVERHEAD;
+        }
+        Ok(received)
+    }
+}
+
+impl Stack {
+    /// `connect(2)` of a UDP socket: fixes the peer.
+    pub(crate) fn udp_connect(&mut self, id: SocketId, remote: SocketAddr) -> Result<()> {
+        let remote = self.destination(id, remote)?;
+        let core = &self.table.find(id)?.core;
+        if is_broadcast(remote.ip()) && !core.options.broadcast {
+            return Err(Errno::EACCES);
+        }
+        let bound = core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let ip = match bound {
+            Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(Errno::ENETUNREACH),
+            Some(ip) => ip,
+            None => self.source_for(remote.ip())?,
+        };
+        if core.port == 0 {
+            self.autobind(id)?;
+        }
+        let socket = self.table.find_mut(id)?;
+        socket.core.local = Some(SocketAddr::new(ip, socket.core.port));
+        if let Inner::Udp(udp) = &mut socket.inner {
+            udp.peer = Some(remote);
+        }
+        Ok(())
+    }
+
+    /// `sendto(2)`.
+    pub(crate) fn udp_send(
+        &mut self,
+        id: SocketId,
+        data: Bytes,
+        to: Option<SocketAddr>,
+        extra: SendExtra,
+    ) -> Result<usize> {
+        let to = match to {
+            Some(to) if to.port() == 0 => return Err(Errno::EINVAL),
+            Some(to) => Some(self.destination(id, to)?),
+            None => None,
+        };
+        let socket = self.table.find_mut(id)?;
+        let Inner::Udp(udp) = &socket.inner else { return Err(Errno::EOPNOTSUPP) };
+        if udp.write_closed {
+            return Err(Errno::EPIPE);
+        }
+        let Some(to) = to.or(udp.peer) else { return Err(Errno::EDESTADDRREQ) };
+        socket.core.check_error()?;
+        if is_broadcast(to.ip()) && !socket.core.options.broadcast {
+            return Err(Errno::EACCES);
+        }
+        if socket.core.options.only_v6 && to.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        }
+        let options = &socket.core.options;
+        let (tos, dont_fragment) = (options.tos, options.dont_fragment);
+        let segment = extra.segment_size.unwrap_or(options.udp_segment) as usize;
+        let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let most = if to.is_ipv4() { 65_507 } else { 65_527 };
+        let each = if segment > 0 { segment.min(data.len()) } else { data.len() };
+        if data.len() > most || (segment > 0 && data.len().div_ceil(segment) > 128) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let overhead = if to.is_ipv4() { 28 } else { 48 };
+        if (dont_fragment || segment > 0) && each + overhead > self.path_mtu(to.ip()) {
+            return Err(if segment > 0 { Errno::EINVAL } else { Errno::EMSGSIZE });
+        }
+        let source = match extra.source.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified()) {
+            Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
+            Some(ip) => ip,
+            None => match bound.filter(|ip| !ip.is_multicast() && !is_broadcast(*ip)) {
+                Some(ip) if ip.is_ipv4() != to.is_ipv4() => return Err(Errno::ENETUNREACH),
+                Some(ip) => ip,
+                None => self.source_for(to.ip())?,
+            },
+        };
+        if self.table.find(id)?.core.port == 0 {
+            self.autobind(id)?;
+        }
+        let source = SocketAddr::new(source, self.table.find(id)?.core.port);
+        let len = data.len();
+        let ecn = (extra.ecn | tos) & 3;
+        let mut rest = data;
+        loop {
+            let piece = if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
+            let body = Body::Udp(piece);
+            self.fx.outbox.push_back(Packet { source, destination: to, ecn, dont_fragment, body });
+            if rest.is_empty() {
+                return Ok(len);
+            }
+        }
+    }
+
+    /// A datagram arrived.
+    pub(crate) fn udp_receive(&mut self, packet: &Packet, data: &Bytes) {
+        let many = is_broadcast(packet.destination.ip()) || packet.destination.ip().is_multicast();
+        let takers = self.udp_takers(packet, many);
+        if takers.is_empty() && !many {
+            return self.refuse(packet, Reason::Port);
+        }
+        for taker in takers {
+            let Some(socket) = self.table.get_mut(taker) else { continue };
+            let Inner::Udp(udp) = &mut socket.inner else { continue };
+            let cost = data.len() + OVERHEAD;
+            // One datagram is always taken, as Linux does, however small the buffer is.
+            if udp.queued_bytes > 0 && udp.queued_bytes + cost > socket.core.options.receive_buffer {
+                udp.dropped += 1;
+                self.overflows += 1;
+                continue;
+            }
+            udp.queued_bytes += cost;
+            udp.queue.push_back(Datagram {
+                data: data.clone(),
+                from: packet.source,
+                to: packet.destination.ip(),
+                ecn: packet.ecn,
+            });
+            socket.core.wake_readers(&mut self.fx);
+        }
+    }
+
+    /// The sockets that get a datagram: one, or for a broadcast all that fit.
+    fn udp_takers(&self, packet: &Packet, many: bool) -> Vec<u32> {
+        let (local, remote) = (packet.destination, packet.source);
+        let Some(bucket) = self.udp_ports.bucket(local.port()) else { return Vec::new() };
+        let score = |index: u32| {
+            let socket = self.table.get(index)?;
+            let Inner::Udp(udp) = &socket.inner else { return None };
+            let wild = socket.core.local.is_some_and(|bound| bound.ip().is_unspecified());
+            let fit = if many && !wild { Some(2) } else { socket.core.score(local.ip()) }?;
+            match udp.peer {
+                Some(peer) if peer != remote => None,
+                Some(_) => Some(fit + 4),
+                None => Some(fit),
+            }
+        };
+        let fits = |index: &u32| score(*index).is_some();
+        if many {
+            return bucket.owners.iter().copied().filter(fits).collect();
+        }
+        let Some(best) = bucket.owners.iter().filter_map(|index| score(*index)).max() else { return Vec::new() };
+        let mut group: Vec<u32> =
+            bucket.owners.iter().copied().filter(|index| score(*index) == Some(best)).collect();
+        if group.len() > 1 {
+            let spread = Flow::new(local, remote).spread() as usize % group.len();
+            let shared = |index: &u32| self.table.get(*index).is_some_and(|s| s.core.options.reuse_port);
+            // Without SO_REUSEPORT the newest of those that share the address gets all.
+            let place = if group.iter().all(shared) { spread } else { group.len() - 1 };
+            group = vec![group[place]];
+        }
+        group
+    }
+
+    /// An ICMP error about a datagram that a socket here had sent: only a connected one hears of it.
+    pub(crate) fn udp_unreachable(&mut self, packet: &Packet, icmp: Unreachable) {
+        let Some(bucket) = self.udp_ports.bucket(packet.destination.port()) else { return };
+        let owners: Vec<u32> = bucket.owners.iter().copied().collect();
+        for owner in owners {
+            let Some(socket) = self.table.get_mut(owner) else { continue };
+            let Inner::Udp(udp) = &socket.inner else { continue };
+            if udp.peer == Some(wire(icmp.original)) {
+                let errno = match icmp.reason {
+                    Reason::Port => Errno::ECONNREFUSED,
+                    Reason::Host => Errno::EHOSTUNREACH,
+                };
+                socket.core.fail(errno, &mut self.fx);
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The way to the world: the one thread-local, and what is read so often that it is not inside the world.
+//!
+//! Owns `Shared` (a run's world and its `Cell`s) and the functions that reach it. Must not know what the
+//! world does. Invariant: no borrow of the world outlives the closure it was lent to.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::Waker;
+
+use scoped_tls::scoped_thread_local;
+
+use crate::clock::SimTime;
+use crate::device::{Device, DeviceContext};
+use crate::node::NodeId;
+use crate::runtime::RuntimeId;
+use crate::task::TaskRef;
+use crate::task::header::Inbox;
+use crate::world::World;
+
+scoped_thread_local!(static WORLD: Arc<Shared>);
+
+thread_local! {
+    /// Runtimes entered by a guard (`Handle::enter`) on a thread that is in no run.
+    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Entered {
+    shared: Arc<Shared>,
+}
+
+/// On whose behalf code runs right now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) node: NodeId,
+    pub(crate) task: Option<TaskRef>,
+    /// What `tokio::task::id` shows; local tasks have one of their own inside their set's task.
+    pub(crate) task_id: Option<u64>,
+    pub(crate) runtime: Option<RuntimeId>,
+    /// Whether a runtime is being driven on this stack, so that `block_on` must refuse.
+    pub(crate) in_runtime: bool,
+}
+
+impl Current {
+    pub(crate) const NONE: Current =
+        Current { node: NodeId(0), task: None, task_id: None, runtime: None, in_runtime: false };
+}
+
+/// What a pending task waits for, as far as the resource told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Some waker: a channel, a lock, a notification.
+    Waker,
+    /// A timer, due at the given time.
+    Timer(SimTime),
+    /// A socket, by its number, and what for.
+    Socket(u64, &'static str),
+    /// Another task's end.
+    Join(u64),
+    /// A blocking call of a thread.
+    Blocked(&'static str),
+}
+
+/// A run: its world, and what is read on every step.
+pub(crate) struct Shared {
+    pub(crate) now: Cell<SimTime>,
+    pub(crate) current: Cell<Current>,
+    pub(crate) wait: Cell<Wait>,
+    /// Reads of the clock since the last step: a reader that spins must see time pass.
+    pub(crate) clock_reads: Cell<u64>,
+    /// How many `time::pause`s are in force.
+    pub(crate) paused: Cell<u32>,
+    pub(crate) inbox: Arc<Inbox>,
+    /// The thread that made the run.
+    pub(crate) owner: std::thread::ThreadId,
+    pub(crate) world: RefCell<World>,
+}
+
+impl Shared {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
+        f(&mut self.world.borrow_mut())
+    }
+
+    /// Runs `f` with this run as the thread's own.
+    pub(crate) fn enter<R>(self: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
+        if is_current(self) { f() } else { WORLD.set(self, f) }
+    }
+
+    /// Calls the wakers that a device collected.
+    fn wake_all(wakes: &mut Vec<Waker>) {
+        for waker in wakes.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+fn is_current(shared: &Arc<Shared>) -> bool {
+    WORLD.is_set() && WORLD.with(|own| Arc::ptr_eq(own, shared))
+}
+
+/// Whether the calling thread runs inside a simulation.
+pub fn in_simulation() -> bool {
+    WORLD.is_set() || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
+}
+
+/// The run that the calling thread is in.
+pub(crate) fn shared() -> Option<Arc<Shared>> {
+    try_with_shared(Arc::clone)
+}
+
+/// Calls `f` with the run that the calling thread is in, if any.
+pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
+    if WORLD.is_set() {
+        return Some(WORLD.with(f));
+    }
+    let shared = ENTERED
+        .try_with(|entered| entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared)))
+        .ok()
+        .flatten()?;
+    Some(f(&shared))
+}
+
+/// Calls `f` with the run that the calling thread belongs to, for the host layer: not where a runtime was
+/// merely entered by a guard. Safe at any time, also while a thread ends.
+pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
+    if WORLD.is_set() { Some(WORLD.with(f)) } else { None }
+}
+
+/// The run that the calling thread belongs to.
+pub(crate) fn run_of_thread() -> Option<Arc<Shared>> {
+    try_with_run(Arc::clone)
+}
+
+/// Calls `f` with the run that the calling thread is in.
+///
+/// # Panics
+/// Outside a simulation, with tokio's text for a missing runtime.
+#[track_caller]
+pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> R {
+    match try_with_shared(f) {
+        Some(result) => result,
+        None => panic!("{}", crate::runtime::CONTEXT_MISSING_ERROR),
+    }
+}
+
+/// Calls `f` with the world of the thread's run.
+#[track_caller]
+pub(crate) fn with_world<R>(f: impl FnOnce(&mut World) -> R) -> R {
+    with_shared(|shared| shared.with(f))
+}
+
+/// Makes `shared` the thread's run until [`leave`] is called; for guards, which no closure can scope.
+pub(crate) fn enter_guarded(shared: &Arc<Shared>) -> bool {
+    if is_current(shared) {
+        return false;
+    }
+    ENTERED.with(|entered| entered.borrow_mut().push(Entered { shared: Arc::clone(shared) }));
+    true
+}
+
+/// Undoes one [`enter_guarded`].
+pub(crate) fn leave_guarded() {
+    let top = ENTERED.try_with(|entered| entered.borrow_mut().pop());
+    drop(top);
+}
+
+/// Notes what the task that is being polled waits for, for the report of a stalled run.
+pub fn waits_for(wait: Wait) {
+    try_with_shared(|shared| shared.wait.set(wait));
+}
+
+pub(crate) fn try_with_device<R>(
+    make: impl FnOnce() -> Box<dyn Device>,
+    f: impl FnOnce(&mut dyn Device, &mut DeviceContext<'_>) -> R,
+) -> Option<R> {
+    try_with_shared(|shared| with_device_of(shared, shared.current.get().node, make, f))
+}
+
+pub(crate) fn with_device_of<R>(
+    shared: &Shared,
+    node: NodeId,
+    make: impl FnOnce() -> Box<dyn Device>,
+    f: impl FnOnce(&mut dyn Device, &mut DeviceContext<'_>) -> R,
+) -> R {
+    let (result, mut wakes) = {
+        let mut world = shared.world.borrow_mut();
+        let world = &mut *world;
+        let mut wakes = std::mem::take(&mut world.wakes);
+        let fresh = world.device.is_none();
+        let device = world.device.get_or_insert_with(make);
+        let mut cx = DeviceContext {
+            now: shared.now.get(),
+            node,
+            rng: &mut world.streams,
+            wakes: &mut wakes,
+            queue: &mut world.queue,
+            trace: &mut world.trace,
+        };
+        if fresh {
+            for node in &world.nodes {
+                device.node_changed(node.id, &node.name, crate::device::NodeChange::Started, &mut cx);
+            }
+        }
+        (f(device.as_mut(), &mut cx), wakes)
+    };
+    if !wakes.is_empty() {
+        Shared::wake_all(&mut wakes);
+    }
+    shared.with(|world| {
+        if world.wakes.capacity() < wakes.capacity() {
+            world.wakes = wakes;
+        }
+    });
+    result
+}

@@ -1,0 +1,60 @@
+//! The host layer of the engine: what goes around tokio and straight to the operating system.
+//!
+//! Owns every `unsafe` block of this crate. Each libc symbol defined here answers from the world inside a
+//! simulation and makes the raw system call anywhere else. Invariant: outside a simulation a process
+//! behaves as if this crate were not there.
+#![allow(unsafe_code, reason = "this folder is where the crate meets the operating system")]
+
+pub(crate) mod baton;
+pub(crate) mod clock;
+pub(crate) mod process;
+pub mod raw;
+pub(crate) mod watchdog;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::context::Shared;
+use crate::task::header::Inbox;
+
+thread_local! {
+    /// The engine itself is starting a thread.
+    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A run begins on the calling thread.
+pub(crate) fn begin_run(_shared: &Arc<Shared>) {}
+
+/// Runs `f`, whose new threads are the engine's own.
+pub(crate) fn without_notice<R>(f: impl FnOnce() -> R) -> R {
+    OWN_THREAD.with(|own| own.set(true));
+    let result = f();
+    OWN_THREAD.with(|own| own.set(false));
+    result
+}
+
+/// Sleeps in real time.
+pub(crate) fn real_sleep(duration: Duration) {
+    let request = libc::timespec {
+        tv_sec: duration.as_secs() as libc::time_t,
+        tv_nsec: libc::c_long::from(duration.subsec_nanos() as i32),
+    };
+    // SAFETY: `request` is valid to read; no remainder is asked for.
+    unsafe { raw::syscall6(libc::SYS_nanosleep, &raw const request as usize, 0, 0, 0, 0, 0) };
+}
+
+/// How long a run waits for a thread that the scheduler does not control.
+const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Nothing will happen by itself; but a thread that the scheduler does not control may wake a task.
+pub(crate) fn wait_for_foreign_wake(inbox: &Inbox, foreign: usize) -> bool {
+    if foreign == 0 {
+        return false;
+    }
+    let deadline = clock::real_monotonic() + FOREIGN_PATIENCE;
+    while inbox.is_empty() && clock::real_monotonic() < deadline {
+        real_sleep(Duration::from_micros(200));
+    }
+    !inbox.is_empty()
+}

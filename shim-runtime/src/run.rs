@@ -1,0 +1,252 @@
+//! A run: a world from its making to its end.
+//!
+//! Owns the start (node 0 and the main future), the end (every task dropped, every thread ended) and what
+//! is told of it. Must not know how many runs there are. Invariant: after a run nothing of it is left.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use crate::clock::SimTime;
+use crate::config::Config;
+use crate::context::{Current, Shared, Wait};
+use crate::node::{NodeId, NodeMain, State, lifecycle};
+use crate::report::{self, Stall};
+use crate::runtime::RuntimeFlavor;
+use crate::scheduler;
+use crate::task::header::Inbox;
+use crate::threads;
+use crate::world::World;
+
+/// The name of node 0, on which a test's own body runs.
+pub const TEST_NODE: &str = "test";
+
+/// What a run did, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The seed.
+    pub seed: u64,
+    /// The hash over every decision: equal for equal runs.
+    pub trace_hash: u64,
+    /// How many tasks were polled.
+    pub steps: u64,
+    /// How much virtual time passed.
+    pub elapsed: Duration,
+    /// Why the run cannot be repeated exactly, one line each; empty where it can.
+    pub not_deterministic: Vec<String>,
+}
+
+/// Why a run failed.
+pub enum FailureKind {
+    /// The run could not go on.
+    Stalled(Stall),
+    /// The main future panicked, with this payload.
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// A failed run.
+pub struct Failure {
+    /// Why.
+    pub kind: FailureKind,
+    /// The report, or the panic's message.
+    pub report: String,
+    /// The numbers up to the failure.
+    pub summary: Summary,
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { seed, steps, elapsed, trace_hash, .. } = &self.summary;
+        write!(f, "{}\n(seed {seed}, step {steps}, virtual time {elapsed:?}, trace {trace_hash:016x})", self.report)
+    }
+}
+
+impl Error for Failure {}
+
+/// How node 0's runtime looks to the program.
+#[derive(Clone, Copy, Debug)]
+pub struct MainRuntime {
+    /// Whether it says that it is multi-threaded, and with how many workers (0: as many as processors).
+    pub workers: Option<usize>,
+    /// Whether the clock stands still from the beginning.
+    pub start_paused: bool,
+}
+
+impl Default for MainRuntime {
+    fn default() -> Self {
+        MainRuntime { workers: None, start_paused: false }
+    }
+}
+
+thread_local! {
+    /// The run that loose runtimes of this thread share.
+    static AMBIENT: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
+    /// Seeds of loose runs.
+    static AMBIENT_CONFIG: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Runs `make`'s future on node 0 of a new world, on the calling thread, to its end.
+///
+/// # Errors
+/// Where the run cannot go on, or the future panics.
+pub fn run<F: Future>(
+    config: Config,
+    runtime: MainRuntime,
+    make: impl FnOnce() -> F,
+) -> (Result<F::Output, FailureKind>, String, Summary) {
+    let shared = new_world(config, runtime);
+    let ended = shared.enter(|| {
+        crate::host::begin_run(&shared);
+        let current = shared.current.get();
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = pin!(make());
+            scheduler::drive(&shared, current, |cx| future.as_mut().poll(cx))
+        }));
+        shared.current.set(current);
+        ended
+    });
+    let summary = summary(&shared);
+    let (result, text) = match ended {
+        Ok(Ok(output)) => (Ok(output), String::new()),
+        Ok(Err(stall)) => {
+            let text = report::text(&shared, &stall);
+            (Err(FailureKind::Stalled(stall)), text)
+        }
+        Err(payload) => {
+            let text = crate::task::payload_text(&*payload).unwrap_or_else(|| "a panic".to_owned());
+            (Err(FailureKind::Panicked(payload)), text)
+        }
+    };
+    close(&shared);
+    (result, text, summary)
+}
+
+fn summary(shared: &Shared) -> Summary {
+    shared.with(|world| Summary {
+        seed: world.config.seed,
+        trace_hash: world.trace.hash(),
+        steps: world.trace.step,
+        elapsed: shared.now.get().since_start(),
+        not_deterministic: world.not_deterministic.clone(),
+    })
+}
+
+fn new_world(config: Config, runtime: MainRuntime) -> Arc<Shared> {
+    let shared = Arc::new(Shared {
+        now: Cell::new(SimTime::ZERO),
+        current: Cell::new(Current::NONE),
+        wait: Cell::new(Wait::Waker),
+        clock_reads: Cell::new(0),
+        paused: Cell::new(u32::from(runtime.start_paused)),
+        inbox: Arc::new(Inbox::default()),
+        owner: std::thread::current().id(),
+        world: RefCell::new(World::new(config)),
+    });
+    let node = lifecycle::add_node(&shared, TEST_NODE, NodeMain::Nothing);
+    let id = shared.with(|world| {
+        let id = world.node(node).runtime;
+        world.node_mut(node).state = State::Running;
+        world.node_mut(node).starts = 1;
+        let cpus = world.config.cpus;
+        if let Some(state) = world.runtimes.get_mut(&id) {
+            match runtime.workers {
+                None => (state.flavor, state.workers) = (RuntimeFlavor::CurrentThread, 1),
+                Some(0) => state.workers = cpus,
+                Some(workers) => state.workers = workers,
+            }
+        }
+        id
+    });
+    shared.current.set(Current { node, runtime: Some(id), ..Current::NONE });
+    shared
+}
+
+/// Ends what is left of a run.
+fn close(shared: &Arc<Shared>) {
+    shared.enter(|| {
+        shared.with(|world| {
+            world.closing = true;
+            for node in &mut world.nodes {
+                node.state = State::Off;
+            }
+        });
+        threads::as_driver(shared, || {
+            lifecycle::end_tasks(shared, |_| true);
+            threads::end_all(shared);
+        });
+        let (queue, runtimes) = shared.with(|world| {
+            (std::mem::take(&mut world.queue), std::mem::take(&mut world.runtimes))
+        });
+        drop((queue, runtimes));
+        let device = shared.with(|world| world.device.take());
+        drop(device);
+    });
+}
+
+/// The run that a runtime made outside any run belongs to: one for each thread, while any is alive.
+pub(crate) fn ambient() -> Arc<Shared> {
+    AMBIENT.with(|ambient| {
+        let found = ambient.borrow().upgrade();
+        found.unwrap_or_else(|| {
+            let shared = new_world(crate::sweep::config_from_environment(), MainRuntime::default());
+            let current = shared.current.get();
+            shared.current.set(Current { runtime: None, ..current });
+            *ambient.borrow_mut() = Arc::downgrade(&shared);
+            shared
+        })
+    })
+}
+
+/// Whether the calling thread may enter `shared` from outside: only the one that made it.
+pub(crate) fn may_enter(shared: &Shared) -> bool {
+    let own: ThreadId = std::thread::current().id();
+    shared.owner == own
+}
+
+/// A blocking call outside any poll can never end.
+#[track_caller]
+pub(crate) fn stalled(shared: &Arc<Shared>, stall: Stall) -> ! {
+    panic!("{}", report::text(shared, &stall));
+}
+
+/// A stand-in driver found that the run cannot go on: nobody could be told but by ending the process.
+#[expect(clippy::disallowed_macros, reason = "the report is all that is left")]
+pub(crate) fn stalled_in_stand_in(shared: &Arc<Shared>, stall: Stall) -> ! {
+    eprintln!("{}", report::text(shared, &stall));
+    std::process::exit(crate::sweep::EXIT_STALLED);
+}
+
+/// The numbers of the run so far.
+///
+/// # Panics
+/// Outside a simulation.
+#[track_caller]
+pub fn summary_so_far() -> Summary {
+    crate::context::with_shared(|shared| summary(shared))
+}
+
+/// Draws a number from the test's own stream.
+pub fn draw_u64() -> u64 {
+    crate::context::with_world(|world| world.streams.test.next_u64())
+}
+
+/// Adds a number of the test's own to the trace.
+pub fn mark(value: u64) {
+    crate::context::with_shared(|shared| {
+        let node: NodeId = shared.current.get().node;
+        shared.with(|world| world.record(shared.now.get(), crate::trace::Kind::Mark, value, u64::from(node.0)));
+    });
+}

@@ -1,0 +1,169 @@
+//! Mirror of `tokio::runtime::Builder`.
+//!
+//! Owns the checks of arguments, with tokio's texts. Must not know the scheduler. Invariant: every setting
+//! is accepted; those that speak of threads have no effect beyond what a program can ask back.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::runtime_object::{Runtime, RuntimeFlavor};
+
+/// Builds a runtime: a group of tasks of the current node.
+pub struct Builder {
+    flavor: RuntimeFlavor,
+    worker_threads: Option<usize>,
+    max_blocking_threads: usize,
+    start_paused: bool,
+    name: Option<String>,
+}
+
+impl Builder {
+    /// A runtime that a program sees as single-threaded.
+    pub fn new_current_thread() -> Builder {
+        Builder::new(RuntimeFlavor::CurrentThread)
+    }
+
+    /// A runtime that a program sees as multi-threaded; it is simulated on one thread.
+    pub fn new_multi_thread() -> Builder {
+        Builder::new(RuntimeFlavor::MultiThread)
+    }
+
+    fn new(flavor: RuntimeFlavor) -> Builder {
+        Builder { flavor, worker_threads: None, max_blocking_threads: 512, start_paused: false, name: None }
+    }
+
+    /// Enables everything, which is always on.
+    pub fn enable_all(&mut self) -> &mut Self {
+        self
+    }
+
+    /// Enables sockets, which are always on.
+    pub fn enable_io(&mut self) -> &mut Self {
+        self
+    }
+
+    /// Enables timers, which are always on.
+    pub fn enable_time(&mut self) -> &mut Self {
+        self
+    }
+
+    /// How many workers the runtime says that it has.
+    ///
+    /// # Panics
+    /// Where `val` is zero.
+    #[track_caller]
+    pub fn worker_threads(&mut self, val: usize) -> &mut Self {
+        assert!(val > 0, "Worker threads cannot be set to 0");
+        self.worker_threads = Some(val);
+        self
+    }
+
+    /// How many blocking closures may run at one time.
+    ///
+    /// # Panics
+    /// Where `val` is zero.
+    #[track_caller]
+    pub fn max_blocking_threads(&mut self, val: usize) -> &mut Self {
+        assert!(val > 0, "Max blocking threads cannot be set to 0");
+        self.max_blocking_threads = val;
+        self
+    }
+
+    /// Names the threads; accepted.
+    pub fn thread_name(&mut self, val: impl Into<String>) -> &mut Self {
+        let _ = val.into();
+        self
+    }
+
+    /// Names the runtime.
+    pub fn name(&mut self, val: impl Into<String>) -> &mut Self {
+        let name: String = val.into();
+        assert!(!name.is_empty(), "runtime name shouldn't be empty");
+        self.name = Some(name);
+        self
+    }
+
+    /// Names each thread; accepted.
+    pub fn thread_name_fn<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() -> String + Send + Sync + 'static,
+    {
+        let _ = Arc::new(f);
+        self
+    }
+
+    /// The stack size of threads; accepted.
+    pub fn thread_stack_size(&mut self, _val: usize) -> &mut Self {
+        self
+    }
+
+    /// How long an idle blocking thread is kept; accepted.
+    pub fn thread_keep_alive(&mut self, _duration: Duration) -> &mut Self {
+        self
+    }
+
+    /// How often the global queue is looked at; accepted.
+    ///
+    /// # Panics
+    /// Where `val` is zero.
+    #[track_caller]
+    pub fn global_queue_interval(&mut self, val: u32) -> &mut Self {
+        assert!(val > 0, "global_queue_interval must be greater than 0");
+        self
+    }
+
+    /// How often events are looked at; accepted.
+    ///
+    /// # Panics
+    /// Where `val` is zero.
+    #[track_caller]
+    pub fn event_interval(&mut self, val: u32) -> &mut Self {
+        assert!(val > 0, "event_interval must be greater than 0");
+        self
+    }
+
+    /// How many events are taken at once; accepted.
+    ///
+    /// # Panics
+    /// Where `capacity` is zero.
+    #[track_caller]
+    pub fn max_io_events_per_tick(&mut self, capacity: usize) -> &mut Self {
+        assert!(capacity > 0, "max_io_events_per_tick must be greater than 0");
+        self
+    }
+
+    /// Whether the clock stands still from the beginning.
+    pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
+        self.start_paused = start_paused;
+        self
+    }
+
+    /// Makes the runtime on the current node; outside a run, in a run of its own.
+    ///
+    /// # Errors
+    /// None in a simulation.
+    #[track_caller]
+    pub fn build(&mut self) -> io::Result<Runtime> {
+        assert!(
+            !(self.start_paused && self.flavor == RuntimeFlavor::MultiThread),
+            "`time::pause()` requires the `current_thread` Tokio runtime. This is the default Runtime used by \
+             `#[tokio::test]."
+        );
+        let workers = match self.flavor {
+            RuntimeFlavor::CurrentThread => 1,
+            RuntimeFlavor::MultiThread => self.worker_threads.unwrap_or(0),
+        };
+        Ok(Runtime::make(self.flavor, workers, self.max_blocking_threads, self.start_paused, self.name.clone()))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("worker_threads", &self.worker_threads)
+            .field("max_blocking_threads", &self.max_blocking_threads)
+            .finish_non_exhaustive()
+    }
+}

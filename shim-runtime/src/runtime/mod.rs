@@ -1,0 +1,89 @@
+//! Mirror of `tokio::runtime`: runtimes are groups of tasks of a node; the world's scheduler runs them all.
+//!
+//! Owns what a runtime is to the engine. Must not know the scheduler's order. Invariant: a runtime that is
+//! shut down has no task left, and takes none.
+
+mod builder;
+mod handle;
+mod metrics;
+pub(crate) mod real;
+mod runtime_object;
+
+use std::collections::VecDeque;
+use std::fmt;
+
+pub use builder::Builder;
+pub use handle::{EnterGuard, Handle, TryCurrentError};
+pub use metrics::RuntimeMetrics;
+pub(crate) use runtime_object::add_runtime;
+pub use runtime_object::{Runtime, RuntimeFlavor};
+
+use crate::task::TaskRef;
+
+/// tokio's text for a call outside a runtime.
+pub const CONTEXT_MISSING_ERROR: &str =
+    "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
+
+/// The number of a runtime in its run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct RuntimeId(pub(crate) u64);
+
+impl RuntimeId {
+    /// No runtime: what a thread has before it makes one.
+    pub(crate) const NONE: RuntimeId = RuntimeId(0);
+}
+
+/// Mirror of `tokio::runtime::Id`: tells a runtime from the others.
+#[derive(Clone, Copy, Debug, Hash, Eq, PartialEq)]
+pub struct Id(pub(crate) u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A runtime, as the world knows it.
+pub(crate) struct RuntimeState {
+    pub(crate) flavor: RuntimeFlavor,
+    pub(crate) workers: usize,
+    pub(crate) name: Option<String>,
+    pub(crate) is_shut_down: bool,
+    pub(crate) spawned: u64,
+    pub(crate) alive: u64,
+    pub(crate) max_blocking: usize,
+    pub(crate) blocking: usize,
+    blocked: VecDeque<TaskRef>,
+}
+
+impl RuntimeState {
+    pub(crate) fn new(flavor: RuntimeFlavor, workers: usize) -> RuntimeState {
+        RuntimeState {
+            flavor,
+            workers,
+            name: None,
+            is_shut_down: false,
+            spawned: 0,
+            alive: 0,
+            max_blocking: 512,
+            blocking: 0,
+            blocked: VecDeque::new(),
+        }
+    }
+
+    /// Whether a blocking closure may begin; if not, it is kept until another ends.
+    pub(crate) fn admit_blocking(&mut self, task: TaskRef) -> bool {
+        if self.blocking >= self.max_blocking {
+            self.blocked.push_back(task);
+            return false;
+        }
+        self.blocking += 1;
+        true
+    }
+
+    /// A blocking closure ended: the next one that waits, if any.
+    pub(crate) fn blocking_ended(&mut self) -> Option<TaskRef> {
+        self.blocking = self.blocking.saturating_sub(1);
+        self.blocked.pop_front()
+    }
+}

@@ -1,0 +1,505 @@
+//! The loop of a run: collect wakes, fire what is due, pick a ready task, poll it; or jump to the next event.
+//!
+//! Owns the order of things. Must not know what tasks and devices do. Invariant: the clock moves only here
+//! (and by reads of the clock and `time::advance`), and never while something is ready, but for the small
+//! slice that each poll costs.
+
+mod policy;
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+pub(crate) use policy::Ready;
+
+use crate::clock::SimTime;
+use crate::context::{Current, Shared, Wait};
+use crate::host::watchdog;
+use crate::node::State;
+use crate::report::Stall;
+use crate::runtime::RuntimeId;
+use crate::task::header::Header;
+use crate::task::{Body, BoxFuture, Id, JoinError, Task, TaskRef};
+use crate::threads::{self, Job, ThreadRef};
+use crate::trace::Kind;
+use crate::world::World;
+
+/// Something that will happen.
+pub(crate) enum Event {
+    /// A timer: wake whoever waits for it.
+    Timer(Waker),
+    /// The device's, with its token.
+    Device(u64),
+}
+
+/// What one step did.
+enum Step {
+    /// It polled a task, or moved the clock.
+    Ran,
+    /// The root task was picked: its future is on the driver's stack.
+    Root(TaskRef),
+    /// The calling driver is no longer needed.
+    Retired,
+    /// Nothing will ever happen, or a bound was passed.
+    Stalled(Stall),
+}
+
+/// What is to be done next, with all that is needed to do it without the world.
+enum Picked {
+    Wakes(Vec<Waker>),
+    Future(TaskRef, Polling),
+    Abort(TaskRef),
+    Root(TaskRef),
+    Thread(ThreadRef),
+    Job(TaskRef, Job),
+    Frozen,
+    Nothing,
+    Stall(Stall),
+}
+
+/// A future that was taken out of the table to be polled.
+struct Polling {
+    future: BoxFuture,
+    waker: Waker,
+    header: Arc<Header>,
+    location: &'static Location<'static>,
+}
+
+/// Polls `root` to its end, and every other task meanwhile.
+#[track_caller]
+pub(crate) fn drive<R>(
+    shared: &Arc<Shared>,
+    current: Current,
+    mut root: impl FnMut(&mut Context<'_>) -> Poll<R>,
+) -> Result<R, Stall> {
+    let location = Location::caller();
+    threads::as_driver(shared, || {
+        let (task, header) = add_entry_for(shared, Body::Root, "main", current);
+        let waker = Waker::from(Arc::clone(&header));
+        let _entry = Entry { shared, task, header: Arc::clone(&header) };
+        let mut cx = Context::from_waker(&waker);
+        run_loop(shared, |picked| {
+            if picked != task {
+                return Poll::Pending;
+            }
+            header.begin_poll();
+            shared.current.set(Current { task: Some(task), task_id: None, in_runtime: true, ..current });
+            shared.wait.set(Wait::Waker);
+            watchdog::poll_begins(task.id, location);
+            let polled = root(&mut cx);
+            watchdog::poll_ends();
+            polled
+        })
+        .map(|result| result.expect("invariant: only a stand-in is retired"))
+    })
+}
+
+/// Drives until `task`, which stands for the calling thread, is picked.
+///
+/// # Panics
+/// With the report, where that will never be.
+pub(crate) fn drive_until_picked(shared: &Arc<Shared>, task: TaskRef) {
+    let ended = threads::as_driver(shared, || {
+        run_loop(shared, |picked| if picked == task { Poll::Ready(()) } else { Poll::Pending })
+    });
+    if let Err(stall) = ended {
+        crate::run::stalled(shared, stall);
+    }
+}
+
+/// Drives in place of a driver that waits, until that one takes over again.
+pub(crate) fn drive_until_retired(shared: &Arc<Shared>) {
+    if let Err(stall) = run_loop::<()>(shared, |_| Poll::Pending) {
+        crate::run::stalled_in_stand_in(shared, stall);
+    }
+}
+
+/// Takes the entry of a thread out of the table when its wait is over.
+struct Entry<'a> {
+    shared: &'a Shared,
+    task: TaskRef,
+    header: Arc<Header>,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.header.close();
+        let task = self.shared.with(|world| world.tasks.remove(self.task));
+        drop(task);
+    }
+}
+
+/// The loop itself, inside a real current-thread runtime, whose cooperative budget the tasks spend.
+/// `None` where the calling stand-in was retired.
+fn run_loop<R>(
+    shared: &Arc<Shared>,
+    mut root: impl FnMut(TaskRef) -> Poll<R>,
+) -> Result<Option<R>, Stall> {
+    crate::runtime::real::block_on(poll_fn(|real_cx| {
+        let mut budget = Budget::default();
+        loop {
+            budget.refill(real_cx);
+            match step(shared) {
+                Step::Ran => {}
+                Step::Root(task) => {
+                    let polled = root(task);
+                    if !threads::still_driver(shared) {
+                        return Poll::Ready(Ok(None));
+                    }
+                    shared.current.set(Current::NONE);
+                    if let Poll::Ready(result) = polled {
+                        return Poll::Ready(Ok(Some(result)));
+                    }
+                    keep_wait(shared, task);
+                }
+                Step::Retired => return Poll::Ready(Ok(None)),
+                Step::Stalled(stall) => return Poll::Ready(Err(stall)),
+            }
+            if !real::task::coop::has_budget_remaining() {
+                // Real primitives hand wakers of tasks whose budget is spent to the real scheduler, which
+                // calls them once it has the thread again.
+                real_cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }))
+}
+
+/// Gives each poll a fresh budget: a guard that remembers the full budget puts it back when it is dropped.
+#[derive(Default)]
+struct Budget {
+    full: Option<real::task::coop::RestoreOnPending>,
+}
+
+impl Budget {
+    fn refill(&mut self, cx: &mut Context<'_>) {
+        drop(self.full.take());
+        if let Poll::Ready(guard) = real::task::coop::poll_proceed(cx) {
+            self.full = Some(guard);
+        }
+    }
+}
+
+fn step(shared: &Arc<Shared>) -> Step {
+    shared.clock_reads.set(0);
+    let picked = loop {
+        match shared.with(|world| next(shared, world)) {
+            Picked::Wakes(wakes) => call_wakers(shared, wakes),
+            picked => break picked,
+        }
+    };
+    match picked {
+        Picked::Stall(stall) => return Step::Stalled(stall),
+        Picked::Root(task) => return Step::Root(task),
+        Picked::Frozen => return Step::Ran,
+        Picked::Nothing => return jump(shared),
+        Picked::Thread(thread) => return resume_thread(shared, &thread),
+        Picked::Job(task, job) => {
+            let thread = threads::start(shared, job);
+            shared.with(|world| {
+                if let Some(entry) = world.tasks.find(task) {
+                    entry.body = Body::Thread(Arc::clone(&thread));
+                }
+            });
+            return resume_thread(shared, &thread);
+        }
+        Picked::Future(task, polling) => poll_task(shared, task, polling),
+        Picked::Abort(task) => cancel(shared, task),
+        Picked::Wakes(_) => {}
+    }
+    if threads::still_driver(shared) { Step::Ran } else { Step::Retired }
+}
+
+fn resume_thread(shared: &Arc<Shared>, thread: &ThreadRef) -> Step {
+    threads::resume(shared, thread);
+    if threads::is_retired(shared) { Step::Retired } else { Step::Ran }
+}
+
+fn call_wakers(shared: &Shared, mut wakes: Vec<Waker>) {
+    wakes.drain(..).for_each(Waker::wake);
+    shared.with(|world| world.wakes = wakes);
+}
+
+/// One look at the world: what is to be done next.
+fn next(shared: &Shared, world: &mut World) -> Picked {
+    collect_wakes(shared, world);
+    if world.queue.next_at().is_some_and(|at| at <= shared.now.get()) {
+        fire_due(shared, world);
+        return Picked::Wakes(std::mem::take(&mut world.wakes));
+    }
+    if let Some(failure) = world.failures.first() {
+        return Picked::Stall(Stall::NodeFailed(failure.clone()));
+    }
+    if world.trace.step >= world.config.max_steps {
+        return Picked::Stall(Stall::StepLimit);
+    }
+    if world.trace.step - world.last_event_step > world.config.max_steps_without_event {
+        return Picked::Stall(Stall::Livelock);
+    }
+    pick(shared, world)
+}
+
+/// Moves wakes from the inbox to the ready queue.
+fn collect_wakes(shared: &Shared, world: &mut World) {
+    if shared.inbox.is_empty() {
+        return;
+    }
+    let mut woken = std::mem::take(&mut world.woken);
+    shared.inbox.drain_into(&mut woken);
+    for task in woken.drain(..) {
+        world.ready.push(task, Some(task) == world.last_polled, &mut world.streams.schedule);
+    }
+    world.woken = woken;
+}
+
+/// Fires the events that are due: one at a time, since each may cancel others.
+fn fire_due(shared: &Shared, world: &mut World) {
+    world.last_polled = None;
+    while let Some((_, number, event)) = world.queue.pop_due(shared.now.get()) {
+        world.last_event_step = world.trace.step;
+        match event {
+            Event::Timer(waker) => {
+                world.record(shared.now.get(), Kind::Timer, number, 0);
+                world.wakes.push(waker);
+            }
+            Event::Device(token) => {
+                world.record(shared.now.get(), Kind::Device, number, token);
+                fire_device(shared, world, token);
+            }
+        }
+    }
+}
+
+fn fire_device(shared: &Shared, world: &mut World, token: u64) {
+    let Some(device) = world.device.as_mut() else { return };
+    let mut cx = crate::device::DeviceContext {
+        now: shared.now.get(),
+        node: crate::node::NodeId(0),
+        rng: &mut world.streams,
+        wakes: &mut world.wakes,
+        queue: &mut world.queue,
+        trace: &mut world.trace,
+    };
+    device.fire(token, &mut cx);
+}
+
+fn pick(shared: &Shared, world: &mut World) -> Picked {
+    loop {
+        let Some(task) = world.ready.pick(&mut world.streams.schedule) else { return Picked::Nothing };
+        let Some(entry) = world.tasks.find(task) else { continue };
+        let node = entry.node;
+        let owner = &mut world.nodes[node.0 as usize];
+        if owner.state == State::Paused {
+            owner.frozen.push(task);
+            return Picked::Frozen;
+        }
+        let current = Current {
+            node,
+            task: Some(task),
+            task_id: Some(task.id),
+            runtime: Some(entry.runtime),
+            in_runtime: true,
+        };
+        let aborted = entry.header.is_aborted();
+        let picked = match &mut entry.body {
+            Body::Root => Picked::Root(task),
+            Body::Thread(thread) => Picked::Thread(Arc::clone(thread)),
+            Body::Job(_) | Body::Future(_) if aborted => Picked::Abort(task),
+            Body::Job(job) => {
+                let Some(runtime) = world.runtimes.get_mut(&entry.runtime) else { return Picked::Abort(task) };
+                if !runtime.admit_blocking(task) {
+                    continue;
+                }
+                match job.take() {
+                    Some(job) => Picked::Job(task, job),
+                    None => continue,
+                }
+            }
+            Body::Future(future) => match future.take() {
+                Some(future) => Picked::Future(
+                    task,
+                    Polling {
+                        future,
+                        waker: entry.waker.clone(),
+                        header: Arc::clone(&entry.header),
+                        location: entry.location,
+                    },
+                ),
+                None => continue,
+            },
+        };
+        world.trace.step += 1;
+        world.last_polled = Some(task);
+        charge_slice(shared, world);
+        world.record(shared.now.get(), Kind::Poll, task.id, u64::from(node.0));
+        if matches!(picked, Picked::Future(..) | Picked::Abort(_)) {
+            shared.current.set(current);
+            shared.wait.set(Wait::Waker);
+        }
+        return picked;
+    }
+}
+
+/// Each poll costs a little virtual time, so that a loop that waits for a deadline ends.
+fn charge_slice(shared: &Shared, world: &mut World) {
+    if shared.paused.get() > 0 {
+        return;
+    }
+    let (low, high) = (world.config.slice_min_ns, world.config.slice_max_ns);
+    if high > 0 {
+        let slice = low + u64::from(world.streams.schedule.below((high - low + 1) as u32));
+        shared.now.set(SimTime(shared.now.get().0 + slice));
+    }
+}
+
+fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
+    let Polling { mut future, waker, header, location } = polling;
+    header.begin_poll();
+    watchdog::poll_begins(task.id, location);
+    let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+    watchdog::poll_ends();
+    match polled {
+        Ok(Poll::Pending) => {
+            let wait = shared.wait.get();
+            let late = shared.with(|world| match world.tasks.find(task) {
+                Some(entry) => {
+                    entry.wait = wait;
+                    entry.body = Body::Future(Some(future));
+                    None
+                }
+                // The task's node crashed, or its runtime was shut down, in this very poll.
+                None => Some(future),
+            });
+            drop(late);
+        }
+        Ok(Poll::Ready(())) => {
+            let error = drop_future(future, task);
+            end_task(shared, task, error);
+        }
+        Err(payload) => {
+            let _ = drop_future(future, task);
+            end_task(shared, task, Some(JoinError::panic(Id(task.id), payload)));
+        }
+    }
+    shared.current.set(Current::NONE);
+}
+
+/// Drops a future; a panic of its destructor is the task's panic.
+pub(crate) fn drop_future(future: BoxFuture, task: TaskRef) -> Option<JoinError> {
+    catch_unwind(AssertUnwindSafe(|| drop(future))).err().map(|payload| JoinError::panic(Id(task.id), payload))
+}
+
+/// The task was aborted: its future is dropped instead of polled.
+fn cancel(shared: &Shared, task: TaskRef) {
+    let body = shared.with(|world| {
+        let entry = world.tasks.find(task)?;
+        Some(std::mem::replace(&mut entry.body, Body::Future(None)))
+    });
+    let error = match body {
+        Some(Body::Future(Some(future))) => drop_future(future, task),
+        other => {
+            drop(other);
+            None
+        }
+    };
+    end_task(shared, task, Some(error.unwrap_or_else(|| JoinError::cancelled(Id(task.id)))));
+    shared.current.set(Current::NONE);
+}
+
+/// Takes a task out of the table and tells its joiner.
+pub(crate) fn end_task(shared: &Shared, task: TaskRef, error: Option<JoinError>) {
+    let entry = shared.with(|world| {
+        let entry = world.tasks.remove(task);
+        if let Some(entry) = &entry {
+            let outcome = error.as_ref().map_or(0, |error| if error.is_panic() { 2 } else { 1 });
+            world.record(shared.now.get(), Kind::Done, task.id, outcome);
+            if let Some(runtime) = world.runtimes.get_mut(&entry.runtime) {
+                runtime.alive = runtime.alive.saturating_sub(1);
+            }
+        }
+        entry
+    });
+    if let Some(entry) = entry {
+        finish_entry(entry, error);
+    }
+}
+
+/// Tells a removed task's joiner how it ended.
+pub(crate) fn finish_entry(entry: Task, error: Option<JoinError>) {
+    let Task { header, completion, body, .. } = entry;
+    drop(body);
+    header.close();
+    if let Some(completion) = completion {
+        if let Some(error) = error {
+            completion.fail(error);
+        }
+        completion.finish();
+    }
+}
+
+/// A thread's job is over.
+pub(crate) fn finish_thread(shared: &Shared, task: TaskRef) {
+    let waiting = shared.with(|world| {
+        let entry = world.tasks.find(task)?;
+        world.runtimes.get_mut(&entry.runtime)?.blocking_ended()
+    });
+    end_task(shared, task, None);
+    if let Some(waiting) = waiting {
+        shared.inbox.push(waiting);
+    }
+}
+
+/// Nothing is ready: the clock jumps to the next event.
+fn jump(shared: &Shared) -> Step {
+    shared.with(|world| {
+        let Some(at) = world.queue.next_at() else {
+            return if crate::host::wait_for_foreign_wake(&shared.inbox, world.threads.foreign) {
+                Step::Ran
+            } else {
+                Step::Stalled(Stall::Deadlock)
+            };
+        };
+        if at.since_start() > world.config.time_limit {
+            return Step::Stalled(Stall::TimeLimit);
+        }
+        shared.now.set(shared.now.get().max(at));
+        Step::Ran
+    })
+}
+
+fn keep_wait(shared: &Shared, task: TaskRef) {
+    let wait = shared.wait.get();
+    shared.with(|world| {
+        if let Some(entry) = world.tasks.find(task) {
+            entry.wait = wait;
+        }
+    });
+}
+
+/// Enters a task that stands for the calling thread, on the current node.
+#[track_caller]
+pub(crate) fn add_entry(shared: &Shared, body: Body, what: &'static str) -> (TaskRef, Arc<Header>) {
+    add_entry_for(shared, body, what, shared.current.get())
+}
+
+#[track_caller]
+fn add_entry_for(shared: &Shared, body: Body, what: &'static str, current: Current) -> (TaskRef, Arc<Header>) {
+    let task = shared.with(|world| world.tasks.reserve());
+    let header = Header::new(task, Arc::clone(&shared.inbox));
+    let entry = Task {
+        id: task.id,
+        node: current.node,
+        runtime: current.runtime.unwrap_or(RuntimeId::NONE),
+        body,
+        waker: Waker::from(Arc::clone(&header)),
+        completion: None,
+        location: Location::caller(),
+        what,
+        wait: Wait::Waker,
+        header: Arc::clone(&header),
+    };
+    shared.with(|world| world.tasks.insert(task, entry));
+    header.notify();
+    (task, header)
+}

@@ -1,0 +1,112 @@
+//! Mirror of `spawn_blocking` and `block_in_place`.
+//!
+//! Owns how a closure becomes a task with a thread. Must not know how threads pass the baton. Invariant: a
+//! closure that was aborted before it began never runs.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::header::Header;
+use super::join::JoinCell;
+use super::{Body, Id, JoinError, JoinHandle, SpawnOn, Task};
+use crate::context::{self, Current, Shared, Wait};
+use crate::runtime::{Handle, RuntimeFlavor};
+use crate::threads::{Job, Killed};
+
+thread_local! {
+    static BLOCK_IN_PLACE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `f` on a thread of its own, which blocks nothing but itself.
+///
+/// # Panics
+/// Outside a runtime.
+#[track_caller]
+pub fn spawn_blocking<F, R>(f: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    Handle::current().spawn_blocking(f)
+}
+
+pub(crate) fn spawn_blocking_on<F, R>(shared: &Arc<Shared>, f: F, on: SpawnOn) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let cell: Arc<JoinCell<R>> = JoinCell::new();
+    let task = shared.with(|world| world.tasks.reserve());
+    let header = Header::new(task, Arc::clone(&shared.inbox));
+    let handle = JoinHandle::new(Arc::clone(&cell), header.clone(), Id(task.id));
+    let output = Arc::clone(&cell);
+    let run = move || match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => output.store(value),
+        Err(payload) if payload.is::<Killed>() => {
+            output.store_error(JoinError::cancelled(Id(task.id)));
+            resume_unwind(payload);
+        }
+        Err(payload) => output.store_error(JoinError::panic(Id(task.id), payload)),
+    };
+    let current = Current {
+        node: on.node,
+        task: Some(task),
+        task_id: Some(task.id),
+        runtime: Some(on.runtime),
+        in_runtime: false,
+    };
+    let entry = Task {
+        id: task.id,
+        node: on.node,
+        runtime: on.runtime,
+        body: Body::Job(Some(Job { run: Box::new(run), current })),
+        waker: Waker::from(Arc::clone(&header)),
+        completion: Some(cell),
+        location: on.location,
+        what: on.what,
+        wait: Wait::Waker,
+        header: Arc::clone(&header),
+    };
+    let refused = shared.with(|world| {
+        !world.node(on.node).alive()
+            || world.closing
+            || world.runtimes.get(&on.runtime).is_none_or(|runtime| runtime.is_shut_down)
+    });
+    super::insert(shared, task, entry);
+    header.notify();
+    if refused {
+        header.abort();
+    }
+    handle
+}
+
+/// Runs `f`, which may block, on the calling thread; another thread drives the scheduler meanwhile.
+///
+/// # Panics
+/// On a single-threaded runtime, as with tokio.
+#[track_caller]
+pub fn block_in_place<F, R>(f: F) -> R
+where
+    F: FnOnce() -> R,
+{
+    let in_runtime = context::try_with_shared(|shared| shared.current.get().in_runtime).unwrap_or(false);
+    if in_runtime && Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        panic!("can call blocking only when running on the multi-threaded runtime");
+    }
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            BLOCK_IN_PLACE.with(|depth| depth.set(depth.get() - 1));
+        }
+    }
+    BLOCK_IN_PLACE.with(|depth| depth.set(depth.get() + 1));
+    let _leave = Leave;
+    f()
+}
+
+/// Whether the calling thread is inside `block_in_place`, where `block_on` is allowed again.
+pub(crate) fn blocking_allowed() -> bool {
+    BLOCK_IN_PLACE.with(|depth| depth.get() > 0)
+}

@@ -1,0 +1,311 @@
+//! Mirror of `LocalSet` and `spawn_local`.
+//!
+//! Owns a little scheduler inside one task: its tasks run only while the set is polled, on its thread.
+//! Must not know the world's table. Invariant: a local task is polled or dropped only by the set's owner.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
+
+use super::header::{Header, Inbox};
+use super::join::{Completion, JoinCell};
+use super::spawn::Spawned;
+use super::{BoxFuture, Id, JoinError, JoinHandle, TaskRef};
+use crate::context;
+use crate::runtime;
+use crate::scheduler::{self, Ready};
+
+/// How many local tasks one poll of the set may poll.
+const TURN: usize = 61;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
+    static NEXT_ID: std::cell::Cell<u64> = const { std::cell::Cell::new(1 << 48) };
+}
+
+struct LocalTask {
+    header: Arc<Header>,
+    waker: Waker,
+    future: Option<BoxFuture>,
+    completion: Arc<dyn Completion>,
+}
+
+struct Local {
+    inbox: Arc<Inbox>,
+    tasks: RefCell<BTreeMap<u64, LocalTask>>,
+    ready: RefCell<Ready>,
+    number: u64,
+}
+
+/// Tasks that need not be `Send`, run where the set is awaited.
+pub struct LocalSet {
+    local: Rc<Local>,
+}
+
+/// Makes a local set the current one while it lives.
+pub struct LocalEnterGuard {
+    before: Option<Rc<Local>>,
+}
+
+impl fmt::Debug for LocalEnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalEnterGuard").finish()
+    }
+}
+
+impl Drop for LocalEnterGuard {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        let _ = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
+    }
+}
+
+fn enter(local: &Rc<Local>) -> LocalEnterGuard {
+    let before = CURRENT.with(|current| current.borrow_mut().replace(Rc::clone(local)));
+    LocalEnterGuard { before }
+}
+
+/// Spawns `future` on the current local set.
+///
+/// # Panics
+/// Outside a local set.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let local = CURRENT.with(|current| current.borrow().clone());
+    match local {
+        Some(local) => local.spawn(future),
+        None => panic!("`spawn_local` called from outside of a `task::LocalSet` or `runtime::LocalRuntime`"),
+    }
+}
+
+impl Local {
+    fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let number = context::try_with_shared(|shared| shared.with(|world| world.tasks.reserve_id()));
+        let id = number.unwrap_or_else(|| NEXT_ID.with(|next| next.replace(next.get() + 1)));
+        let cell = JoinCell::new();
+        let header = Header::new(TaskRef { slot: 0, id }, Arc::clone(&self.inbox));
+        let handle = JoinHandle::new(Arc::clone(&cell), header.clone(), Id(id));
+        let task = LocalTask {
+            waker: Waker::from(Arc::clone(&header)),
+            header: Arc::clone(&header),
+            future: Some(Box::pin(Spawned::new(future, Arc::clone(&cell)))),
+            completion: cell,
+        };
+        self.tasks.borrow_mut().insert(id, task);
+        header.notify();
+        handle
+    }
+
+    /// Polls ready tasks; true where more are ready.
+    fn turn(self: &Rc<Local>) -> bool {
+        let _guard = enter(self);
+        let mut woken = Vec::new();
+        let mut last = None;
+        for _ in 0..TURN {
+            self.inbox.drain_into(&mut woken);
+            for task in woken.drain(..) {
+                let itself = last == Some(task.id);
+                context::with_world(|world| {
+                    self.ready.borrow_mut().push(task, itself, &mut world.streams.schedule);
+                });
+            }
+            let picked = context::with_world(|world| self.ready.borrow_mut().pick(&mut world.streams.schedule));
+            let Some(picked) = picked else { return false };
+            last = Some(picked.id);
+            self.run(picked);
+            if !real::task::coop::has_budget_remaining() {
+                break;
+            }
+        }
+        true
+    }
+
+    fn run(&self, picked: TaskRef) {
+        let taken = {
+            let mut tasks = self.tasks.borrow_mut();
+            let Some(task) = tasks.get_mut(&picked.id) else { return };
+            task.header.begin_poll();
+            task.future.take().map(|future| (future, task.waker.clone(), task.header.is_aborted()))
+        };
+        let Some((mut future, waker, aborted)) = taken else { return };
+        let before = context::with_shared(|shared| {
+            let before = shared.current.get();
+            shared.current.set(context::Current { task_id: Some(picked.id), ..before });
+            before
+        });
+        let polled = if aborted {
+            let error = scheduler::drop_future(future, picked);
+            Some(Some(error.unwrap_or_else(|| JoinError::cancelled(Id(picked.id)))))
+        } else {
+            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+            match catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Pending) => {
+                    if let Some(task) = self.tasks.borrow_mut().get_mut(&picked.id) {
+                        task.future = Some(future);
+                    }
+                    None
+                }
+                Ok(Poll::Ready(())) => Some(scheduler::drop_future(future, picked)),
+                Err(payload) => {
+                    let _ = scheduler::drop_future(future, picked);
+                    Some(Some(JoinError::panic(Id(picked.id), payload)))
+                }
+            }
+        };
+        context::with_shared(|shared| shared.current.set(before));
+        if let Some(error) = polled {
+            let task = self.tasks.borrow_mut().remove(&picked.id);
+            if let Some(task) = task {
+                task.end(error);
+            }
+        }
+    }
+}
+
+impl LocalTask {
+    fn end(self, error: Option<JoinError>) {
+        self.header.close();
+        if let Some(error) = error {
+            self.completion.fail(error);
+        }
+        self.completion.finish();
+    }
+}
+
+impl LocalSet {
+    /// An empty set.
+    pub fn new() -> LocalSet {
+        let number = NEXT_ID.with(|next| next.replace(next.get() + 1));
+        LocalSet {
+            local: Rc::new(Local {
+                inbox: Arc::new(Inbox::nested()),
+                tasks: RefCell::default(),
+                ready: RefCell::new(Ready::new(crate::config::Policy::Random)),
+                number,
+            }),
+        }
+    }
+
+    /// Makes this set the current one until the guard is dropped.
+    pub fn enter(&self) -> LocalEnterGuard {
+        enter(&self.local)
+    }
+
+    /// Spawns `future` on this set; it runs when the set is awaited.
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.local.spawn(future)
+    }
+
+    /// Runs `future`, and this set's tasks meanwhile, on `rt`.
+    #[track_caller]
+    pub fn block_on<F>(&self, rt: &runtime::Runtime, future: F) -> F::Output
+    where
+        F: Future,
+    {
+        rt.block_on(self.run_until(future))
+    }
+
+    /// Runs `future`, and this set's tasks meanwhile.
+    ///
+    /// # Cancel safety
+    /// As `future` itself.
+    pub async fn run_until<F>(&self, future: F) -> F::Output
+    where
+        F: Future,
+    {
+        RunUntil { local_set: self, future }.await
+    }
+
+    /// The number of this set, among runtimes.
+    pub fn id(&self) -> runtime::Id {
+        runtime::Id(self.local.number)
+    }
+}
+
+pin_project! {
+    struct RunUntil<'a, F> {
+        local_set: &'a LocalSet,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for RunUntil<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let local = &this.local_set.local;
+        local.inbox.set_outer(cx.waker());
+        {
+            let _guard = enter(local);
+            if let Poll::Ready(output) = this.future.poll(cx) {
+                return Poll::Ready(output);
+            }
+        }
+        if local.turn() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Future for LocalSet {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.local.inbox.set_outer(cx.waker());
+        if self.local.turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.local.tasks.borrow().is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Default for LocalSet {
+    fn default() -> Self {
+        LocalSet::new()
+    }
+}
+
+impl Drop for LocalSet {
+    fn drop(&mut self) {
+        let _guard = enter(&self.local);
+        loop {
+            let first = self.local.tasks.borrow_mut().pop_first();
+            let Some((id, mut task)) = first else { return };
+            let error = task.future.take().and_then(|future| {
+                scheduler::drop_future(future, TaskRef { slot: 0, id })
+            });
+            task.end(Some(error.unwrap_or_else(|| JoinError::cancelled(Id(id)))));
+        }
+    }
+}
+
+impl fmt::Debug for LocalSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSet").finish()
+    }
+}

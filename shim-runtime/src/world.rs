@@ -1,0 +1,84 @@
+//! The world: the single owner of everything in a run.
+//!
+//! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the device. Must not poll or drop
+//! foreign code. Invariant: whatever could run foreign code on drop is moved out before it is dropped.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use crate::clock::SimTime;
+use crate::config::Config;
+use crate::device::Device;
+use crate::node::{Node, NodeId};
+use crate::queue::Queue;
+use crate::rng::Streams;
+use crate::runtime::{RuntimeId, RuntimeState};
+use crate::scheduler::{Event, Ready};
+use crate::task::{TaskRef, Tasks};
+use crate::threads::Threads;
+use crate::trace::Trace;
+
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) queue: Queue<Event>,
+    pub(crate) streams: Streams,
+    pub(crate) trace: Trace,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) tasks: Tasks,
+    pub(crate) ready: Ready,
+    pub(crate) runtimes: BTreeMap<RuntimeId, RuntimeState>,
+    pub(crate) next_runtime: u64,
+    pub(crate) threads: Threads,
+    pub(crate) device: Option<Box<dyn Device>>,
+    /// A buffer that devices put wakers into, kept for its capacity.
+    pub(crate) wakes: Vec<Waker>,
+    /// A buffer for what the inbox held, kept for its capacity.
+    pub(crate) woken: Vec<TaskRef>,
+    /// The task that was polled last: what it wakes of itself goes behind the others.
+    pub(crate) last_polled: Option<TaskRef>,
+    /// The step at which the last event fired.
+    pub(crate) last_event_step: u64,
+    /// Why the run cannot be repeated exactly, one line each.
+    pub(crate) not_deterministic: Vec<String>,
+    /// Nodes whose main function failed, in words: the run ends.
+    pub(crate) failures: Vec<String>,
+    /// Set once the run is over: nothing may be spawned any more.
+    pub(crate) closing: bool,
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> World {
+        World {
+            queue: Queue::default(),
+            streams: Streams::new(config.seed),
+            trace: Trace::new(config.seed, config.log),
+            nodes: Vec::new(),
+            tasks: Tasks::default(),
+            ready: Ready::new(config.policy),
+            runtimes: BTreeMap::new(),
+            next_runtime: 0,
+            threads: Threads::default(),
+            device: None,
+            wakes: Vec::new(),
+            woken: Vec::new(),
+            last_polled: None,
+            last_event_step: 0,
+            not_deterministic: Vec::new(),
+            failures: Vec::new(),
+            closing: false,
+            config,
+        }
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn record(&mut self, now: SimTime, kind: crate::trace::Kind, a: u64, b: u64) {
+        self.trace.record(now, kind, a, b);
+    }
+}

@@ -1,0 +1,5 @@
+//! `tokio::runtime`, from the engine.
+//!
+//! Must not hold behaviour. Invariant: names and gates are tokio's.
+
+pub use shim_runtime::runtime::{Builder, EnterGuard, Handle, Id, Runtime, RuntimeFlavor, RuntimeMetrics, TryCurrentError};
