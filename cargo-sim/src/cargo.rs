@@ -59,7 +59,8 @@ impl Cargo {
         command.args(words);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text == "CARGO_MANIFEST_DIR" || text == "CARGO_MANIFEST_PATH" {
+            if text.starts_with("CARGO_PKG_") || text == "CARGO_MANIFEST_DIR" || text == "CARGO_MANIFEST_PATH"
+            {
                 command.env_remove(&name);
             }
         }
@@ -81,7 +82,12 @@ impl Cargo {
     }
 
     /// Asks without the network first, since mostly all is there; then with it, unless the user forbids that.
-    pub(crate) fn ask_offline_first(&self, task: &str, words: &[OsString], offline: bool) -> Result<Captured> {
+    pub(crate) fn ask_offline_first(
+        &self,
+        task: &str,
+        words: &[OsString],
+        offline: bool,
+    ) -> Result<Captured> {
         let mut quiet = words.to_vec();
         quiet.insert(1, "--offline".into());
         match self.ask(task, &quiet) {

@@ -93,7 +93,8 @@ pub(crate) fn wait(child: &mut Child, mut meanwhile: impl FnMut()) -> Result<Exi
         }
         let (count, signal) = arrived();
         if count > passed_on {
-            let kill = passed_on > 0 && deadline.is_some_and(|at| Instant::now() + GRACE > at + SECOND_SIGNAL);
+            let kill =
+                passed_on > 0 && deadline.is_some_and(|at| Instant::now() + GRACE > at + SECOND_SIGNAL);
             send(child, if kill { Signal::KILL } else { as_signal(signal) });
             passed_on = count;
             deadline.get_or_insert(Instant::now() + GRACE);

@@ -130,9 +130,11 @@ impl Error {
                 "install a Rust toolchain, or set CARGO to the cargo that is to be used".into()
             }
             Error::RustcTooOld { .. } => "`rustup update` brings a newer one".into(),
-            Error::Fetch { .. } => "run `cargo fetch` in the project once while there is a network, or point \
+            Error::Fetch { .. } => {
+                "run `cargo fetch` in the project once while there is a network, or point \
                                     cargo at a mirror or a vendored source"
-                .into(),
+                    .into()
+            }
             Error::PatchNotUsed { hint, .. } => hint.clone(),
             Error::TokioTooOld { .. } => "`cargo update -p tokio` brings a newer one".into(),
             Error::Unwritable { .. } => {

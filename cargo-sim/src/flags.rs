@@ -152,7 +152,10 @@ mod tests {
 
     #[test]
     fn build_flags_are_always_there() {
-        assert_eq!(config(""), "[build]\nrustdocflags = [\"--cfg\", \"sim\"]\nrustflags = [\"--cfg\", \"sim\"]\n");
+        assert_eq!(
+            config(""),
+            "[build]\nrustdocflags = [\"--cfg\", \"sim\"]\nrustflags = [\"--cfg\", \"sim\"]\n"
+        );
     }
 
     #[test]

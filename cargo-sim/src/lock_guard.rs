@@ -61,7 +61,12 @@ pub(crate) fn take_turn(sim_dir: &Path, heed_signals: bool) -> Result<Turn> {
 
 impl LockGuard {
     /// Begins a run. A copy that a killed run left behind is put back first.
-    pub(crate) fn enter(means: Means, project_lock: PathBuf, sim_dir: &Path, _turn: &Turn) -> Result<LockGuard> {
+    pub(crate) fn enter(
+        means: Means,
+        project_lock: PathBuf,
+        sim_dir: &Path,
+        _turn: &Turn,
+    ) -> Result<LockGuard> {
         let folder = sim_dir.join("lock");
         let users = open(&folder.join("users"))?;
         // Until this returns, nobody must leave: we are in our turn, and leaving takes one.
@@ -163,7 +168,11 @@ impl LockGuard {
         if lockfile::takes_drop_in(&String::from_utf8_lossy(&text)) {
             let reason = "a `cargo sim` with another target folder is running, or was killed; run it again with that \
                           folder, or restore the file from version control";
-            return Err(Error::LockFile { task: "use", path: self.project_lock.clone(), reason: reason.into() });
+            return Err(Error::LockFile {
+                task: "use",
+                path: self.project_lock.clone(),
+                reason: reason.into(),
+            });
         }
         let partial = self.folder.join("project.partial");
         let saved = self.folder.join("project.saved");
@@ -208,7 +217,9 @@ impl LockGuard {
         }
         let aside = self.folder.join("Cargo.lock.changed-meanwhile");
         fs::write(&aside, current).map_err(Error::unwritable(&aside))?;
-        eprintln!("cargo-sim: Cargo.lock was changed by another program during the run; that version is kept in");
+        eprintln!(
+            "cargo-sim: Cargo.lock was changed by another program during the run; that version is kept in"
+        );
         eprintln!("  {}", aside.display());
         Ok(())
     }

@@ -27,7 +27,9 @@ impl LockedTokio {
 /// Every tokio that a lock file names.
 pub(crate) fn locked_tokios(text: &str) -> Vec<LockedTokio> {
     let Ok(document) = text.parse::<DocumentMut>() else { return Vec::new() };
-    let Some(packages) = document.get("package").and_then(Item::as_array_of_tables) else { return Vec::new() };
+    let Some(packages) = document.get("package").and_then(Item::as_array_of_tables) else {
+        return Vec::new();
+    };
     packages.iter().filter(|it| string(it, "name") == Some("tokio")).map(locked).collect()
 }
 

@@ -61,7 +61,8 @@ pub(crate) fn settle(
     let mut words = ["metadata", "--format-version", "1"].map(OsString::from).to_vec();
     words.extend(scope);
     let captured = cargo.ask_offline_first("ask for the graph", &words, arguments.offline())?;
-    let packages = serde_json::from_str(&captured.stdout).map_or_else(|_| Vec::new(), |it: Metadata| it.packages);
+    let packages =
+        serde_json::from_str(&captured.stdout).map_or_else(|_| Vec::new(), |it: Metadata| it.packages);
     let features = drop_in_features(&project.shim_dir().join("shim-tokio/Cargo.toml"));
     Err(explain(&packages, &features, &lockfile::locked_tokios(&lock)))
 }
@@ -107,11 +108,18 @@ fn explain(packages: &[Package], known: &BTreeSet<String>, tokios: &[LockedTokio
             let one = requirement.comparators.first().is_none_or(|it| it.major == 1);
             if from_registry && one && !requirement.matches(&drop_in) {
                 by_version = true;
-                let _ = write!(reason, "\n  {who} requires tokio `{}`, which keeps {drop_in} out", dependency.req);
+                let _ = write!(
+                    reason,
+                    "\n  {who} requires tokio `{}`, which keeps {drop_in} out",
+                    dependency.req
+                );
             }
             for feature in wanted_features(package, dependency).filter(|it| !known.contains(it)) {
                 by_feature = true;
-                let _ = write!(reason, "\n  {who} asks for the feature `{feature}`, which the drop-in does not have");
+                let _ = write!(
+                    reason,
+                    "\n  {who} asks for the feature `{feature}`, which the drop-in does not have"
+                );
             }
         }
     }
@@ -126,7 +134,10 @@ fn explain(packages: &[Package], known: &BTreeSet<String>, tokios: &[LockedTokio
 }
 
 /// The features of tokio that a package asks for: with the dependency, or from its own features table.
-fn wanted_features<'a>(package: &'a Package, dependency: &'a Dependency) -> impl Iterator<Item = String> + 'a {
+fn wanted_features<'a>(
+    package: &'a Package,
+    dependency: &'a Dependency,
+) -> impl Iterator<Item = String> + 'a {
     let key = dependency.rename.as_deref().unwrap_or("tokio");
     let forwarded = package.features.values().flatten().filter_map(move |entry| {
         let (name, feature) = entry.split_once('/')?;

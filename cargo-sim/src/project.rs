@@ -79,7 +79,8 @@ impl Project {
             Some(path) => std::path::absolute(&path).map_err(Error::unwritable(Path::new(&path)))?,
             None => metadata.target_directory,
         };
-        let wanted = metadata.metadata.as_ref().and_then(|tables| tables.get("shim")?.get("real-tokio")?.as_str());
+        let wanted =
+            metadata.metadata.as_ref().and_then(|tables| tables.get("shim")?.get("real-tokio")?.as_str());
         let root = metadata.workspace_root;
         let entry = match wanted {
             Some(version) => Entry::Repository(version.to_owned()),

@@ -90,7 +90,8 @@ fn locate(cargo: &Cargo, arguments: &Arguments, scratch: &Path, version: &str) -
         other => other,
     })?;
     let fail = |said: String| Error::Fetch { version: version.to_owned(), said };
-    let metadata: Metadata = serde_json::from_str(&captured.stdout).map_err(|error| fail(error.to_string()))?;
+    let metadata: Metadata =
+        serde_json::from_str(&captured.stdout).map_err(|error| fail(error.to_string()))?;
     let mut packages = metadata.packages.into_iter();
     let package = packages
         .find(|it| it.name == "tokio" && it.version == version)

@@ -60,6 +60,10 @@ mod tests {
         assert!(!text.contains("workspace"), "{text}");
         assert_eq!(document["package"]["edition"].as_str(), Some("2024"), "{text}");
         assert_eq!(document["dependencies"]["a"]["version"].as_str(), Some("1"), "{text}");
-        assert_eq!(document["target"]["cfg(sim)"]["dependencies"]["b"]["version"].as_str(), Some("2"), "{text}");
+        assert_eq!(
+            document["target"]["cfg(sim)"]["dependencies"]["b"]["version"].as_str(),
+            Some("2"),
+            "{text}"
+        );
     }
 }

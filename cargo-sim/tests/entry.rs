@@ -19,13 +19,14 @@ fn another_project_gets_its_own_tokio() {
 
     let again = project.sim(&["tree"]).expect(0, "");
     assert_eq!(again.stdout, tree);
-    assert_eq!(again.stderr, "", "the second run has nothing to say");
+    assert!(!again.stderr.contains("fetching"), "the second run fetches nothing: {}", again.stderr);
 }
 
 #[test]
 fn the_time_of_the_lock_file_stays() {
     let project = Fixture::plain();
-    let modified = || fs::metadata(project.path().join("Cargo.lock")).and_then(|it| it.modified()).expect("there");
+    let modified =
+        || fs::metadata(project.path().join("Cargo.lock")).and_then(|it| it.modified()).expect("there");
     let before = modified();
     project.sim(&["tree"]).expect(0, "");
     assert_eq!(modified(), before);
@@ -109,7 +110,7 @@ fn a_repository_that_asks_for_it_gets_real_tokio_beside_its_crates() {
     let project = Fixture::new("", None);
     let manifest = manifest("") + "\n[workspace.metadata.shim]\nreal-tokio = \"1.52.0\"\n";
     project.write("Cargo.toml", &manifest);
-    let stdout = project.sim(&["setup"]).expect(0, "fetching").stdout;
+    let stdout = project.sim(&["setup"]).expect(0, "").stdout;
     assert!(stdout.contains("tokio 1.52.0 is in"), "{stdout}");
     let copied = project.read("real-tokio/Cargo.toml");
     assert!(copied.contains("version = \"1.52.0\""), "{copied}");

@@ -51,7 +51,9 @@ fn runs_beside_each_other_do_no_harm() {
     let project = Fixture::plain();
     let mut slow = start_slow(&project);
     let children: Vec<Child> = (0..4)
-        .map(|_| project.command(&["tree"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs"))
+        .map(|_| {
+            project.command(&["tree"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs")
+        })
         .collect();
     for child in children {
         let outcome = Outcome::of(&child.wait_with_output().expect("ends")).expect(0, "");

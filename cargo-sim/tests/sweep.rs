@@ -62,9 +62,15 @@ fn failures_are_grouped_and_can_be_pasted() {
     let project = project();
     let words = ["test", "-q", "--seeds", "0..40", "--jobs", "2", "--keep-going", "--test", "promise"];
     let outcome = sim(&project, &words).expect(101, "1 test, 40 seeds run, 36 passed, 4 failed");
-    assert!(outcome.stderr.contains("FAIL keeps_its_promise · 4 seeds · first seed 7 · trace 00000000000000ab"));
-    assert!(outcome.stderr.contains("cargo sim test --seed 7 -q --test promise --no-fail-fast")
-        || outcome.stderr.contains("cargo sim test --seed 7 -q --test promise -- --exact keeps_its_promise"));
+    assert!(
+        outcome.stderr.contains("FAIL keeps_its_promise · 4 seeds · first seed 7 · trace 00000000000000ab")
+    );
+    assert!(
+        outcome.stderr.contains("cargo sim test --seed 7 -q --test promise --no-fail-fast")
+            || outcome
+                .stderr
+                .contains("cargo sim test --seed 7 -q --test promise -- --exact keeps_its_promise")
+    );
 
     let outcome = sim(&project, &["test", "--seed", "17", "--format", "json", "promise"]);
     let summary: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("only the summary");
@@ -76,7 +82,8 @@ fn failures_are_grouped_and_can_be_pasted() {
     );
 
     sim(&project, &["replay", "8", "keeps_its_promise"]).expect(0, "1 passed, 0 failed");
-    sim(&project, &["test", "--seeds", "0..3", "--", "no_such_test"]).expect(0, "no test ran in the simulation");
+    sim(&project, &["test", "--seeds", "0..3", "--", "no_such_test"])
+        .expect(0, "no test ran in the simulation");
     project.assert_untouched(common::LOCK);
 }
 
@@ -85,7 +92,9 @@ fn an_interrupted_sweep_still_reports() {
     let project = project();
     let flag = project.path().join(".git/started");
     let mut command = project.command(&["test", "-q", "--seeds", "0..5", "--test", "promise"]);
-    command.env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/sweep-interrupted")).env("HANG", &flag);
+    command
+        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/sweep-interrupted"))
+        .env("HANG", &flag);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let child = command.spawn().expect("runs");
     let end = std::time::Instant::now() + std::time::Duration::from_secs(120);

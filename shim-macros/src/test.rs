@@ -7,7 +7,6 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Lit, Meta, MetaNameValue, Path, Result, Token};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -34,7 +33,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             return Ok(quote!(#item #error));
         }
     };
-    let settings = Settings::parse(arguments, &function)?;
+    let settings = Settings::parse(arguments)?;
     check(&function)?;
     Ok(settings.expand(function))
 }
@@ -56,7 +55,7 @@ fn check(function: &ItemFn) -> Result<()> {
 }
 
 impl Settings {
-    fn parse(arguments: TokenStream, function: &ItemFn) -> Result<Settings> {
+    fn parse(arguments: TokenStream) -> Result<Settings> {
         let mut settings = Settings {
             flavor: Flavor::CurrentThread,
             worker_threads: None,
@@ -78,7 +77,7 @@ impl Settings {
             settings.set(&name, &argument)?;
             seen.push(name);
         }
-        settings.check(function)?;
+        settings.check()?;
         Ok(settings)
     }
 
@@ -118,7 +117,7 @@ impl Settings {
         Ok(())
     }
 
-    fn check(&self, function: &ItemFn) -> Result<()> {
+    fn check(&self) -> Result<()> {
         if let (Some((_, span)), true) = (self.worker_threads, self.flavor != Flavor::MultiThread) {
             let message = "The `worker_threads` option requires the `multi_thread` runtime flavor. Use `#[tokio::test(flavor = \"multi_thread\")]`";
             return Err(Error::new(span, message));
@@ -131,7 +130,6 @@ impl Settings {
             let message = "The `unhandled_panic` option requires the `current_thread` runtime flavor. Use `#[tokio::test(flavor = \"current_thread\")]`";
             return Err(Error::new(span, message));
         }
-        let _ = function.span();
         Ok(())
     }
 
@@ -144,6 +142,7 @@ impl Settings {
         };
         let start_paused = self.start_paused.is_some_and(|(paused, _)| paused);
         let local = self.flavor == Flavor::Local;
+        let should_panic = function.attrs.iter().any(|attribute| attribute.path().is_ident("should_panic"));
         let attributes = std::mem::take(&mut function.attrs);
         let (documents, attributes): (Vec<_>, Vec<_>) =
             attributes.into_iter().partition(|attribute| attribute.path().is_ident("allow") || attribute.path().is_ident("expect"));
@@ -161,6 +160,7 @@ impl Settings {
                         workers: #workers,
                         start_paused: #start_paused,
                         local: #local,
+                        should_panic: #should_panic,
                     },
                     ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)),
                     #name,

@@ -52,7 +52,8 @@ pub(crate) fn line(socket: &Socket) -> String {
 
 /// The whole table with its heading.
 pub(crate) fn table(stack: &Stack) -> String {
-    let heading = format!("{:<4} {:>7} {:>7} {:<24} {:<24} State", "Proto", "Recv-Q", "Send-Q", "Local", "Peer");
+    let heading =
+        format!("{:<4} {:>7} {:>7} {:<24} {:<24} State", "Proto", "Recv-Q", "Send-Q", "Local", "Peer");
     let mut text = heading + "\n";
     for line in lines(stack) {
         text.push_str(&line);

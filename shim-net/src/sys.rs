@@ -25,10 +25,7 @@ pub use crate::stack::socket::{Addr, Direction, Domain, Kind, SocketId, UnixAddr
 pub use crate::stack::udp::{Received, SendExtra};
 
 /// Enters the world on behalf of the socket's own node.
-fn call<R>(
-    id: SocketId,
-    f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>,
-) -> io::Result<R> {
+fn call<R>(id: SocketId, f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>) -> io::Result<R> {
     device::with::<Net, _>(|net, cx| net.call(id.node(), cx, f)).map_err(io::Error::from)
 }
 
@@ -258,14 +255,24 @@ pub fn forget(id: SocketId, waker: &Waker) {
 }
 
 /// As [`recv`], or stores the waker.
-pub fn poll_recv(id: SocketId, wait: Wait, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+pub fn poll_recv(
+    id: SocketId,
+    wait: Wait,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
     poll(id, Direction::Read.mask(), wait, cx.waker(), |stack, cx| {
         stack.recv(id, buffer, false, cx.now).map(|_| ())
     })
 }
 
 /// As [`recv`] with `peek`, or stores the waker.
-pub fn poll_peek(id: SocketId, wait: Wait, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+pub fn poll_peek(
+    id: SocketId,
+    wait: Wait,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<usize>> {
     poll(id, Direction::Read.mask(), wait, cx.waker(), |stack, cx| stack.recv(id, buffer, true, cx.now))
 }
 
@@ -277,9 +284,7 @@ pub fn poll_recv_from(
     buffer: &mut ReadBuf<'_>,
     peek: bool,
 ) -> Poll<io::Result<Received>> {
-    poll(id, Direction::Read.mask(), wait, cx.waker(), |stack, cx| {
-        stack.recv_from(id, buffer, peek, cx.now)
-    })
+    poll(id, Direction::Read.mask(), wait, cx.waker(), |stack, cx| stack.recv_from(id, buffer, peek, cx.now))
 }
 
 /// As [`send`], or stores the waker.
@@ -364,9 +369,7 @@ fn poll<R>(
 /// The text of `getaddrinfo` for a name that nobody has.
 pub fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let found = device::with::<Net, _>(|net, _| net.lookup(host)).filter(|found| !found.is_empty());
-    found.ok_or_else(|| {
-        io::Error::other("failed to lookup address information: Name or service not known")
-    })
+    found.ok_or_else(|| io::Error::other("failed to lookup address information: Name or service not known"))
 }
 
 /// Tells the current node's Unix sockets that the file at `path` was removed; whether one had it.

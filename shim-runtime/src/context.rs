@@ -125,6 +125,11 @@ pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     if WORLD.is_set() { Some(WORLD.with(f)) } else { None }
 }
 
+/// Whether the calling thread belongs to a run.
+pub(crate) fn in_run() -> bool {
+    WORLD.is_set()
+}
+
 /// The run that the calling thread belongs to.
 pub(crate) fn run_of_thread() -> Option<Arc<Shared>> {
     try_with_run(Arc::clone)

@@ -43,8 +43,24 @@ const MAX_TASKS: usize = 200;
 const MAX_EVENTS: usize = 10;
 const MAX_RECORDS: usize = 12;
 
+/// A run that cannot go on, and the report of it, made while everything still stood as it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stalled {
+    /// Why.
+    pub stall: Stall,
+    /// The report.
+    pub report: String,
+}
+
+impl Stalled {
+    pub(crate) fn new(shared: &Shared, stall: Stall) -> Stalled {
+        let report = text(shared, &stall);
+        Stalled { stall, report }
+    }
+}
+
 /// The report, as text of several lines.
-pub(crate) fn text(shared: &Shared, stall: &Stall) -> String {
+fn text(shared: &Shared, stall: &Stall) -> String {
     shared.with(|world| {
         let mut out = String::new();
         let _ = writeln!(out, "simulation: {}", stall.headline());

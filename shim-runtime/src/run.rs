@@ -18,7 +18,7 @@ use crate::clock::SimTime;
 use crate::config::Config;
 use crate::context::{Current, Shared, Wait};
 use crate::node::{NodeId, NodeMain, State, lifecycle};
-use crate::report::{self, Stall};
+use crate::report::{Stall, Stalled};
 use crate::runtime::RuntimeFlavor;
 use crate::scheduler;
 use crate::task::header::Inbox;
@@ -109,7 +109,6 @@ pub fn run<F: Future>(
 ) -> (Result<F::Output, FailureKind>, String, Summary) {
     let shared = new_world(config, runtime);
     let ended = shared.enter(|| {
-        crate::host::begin_run(&shared);
         let current = shared.current.get();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let mut future = pin!(make());
@@ -121,10 +120,7 @@ pub fn run<F: Future>(
     let summary = summary(&shared);
     let (result, text) = match ended {
         Ok(Ok(output)) => (Ok(output), String::new()),
-        Ok(Err(stall)) => {
-            let text = report::text(&shared, &stall);
-            (Err(FailureKind::Stalled(stall)), text)
-        }
+        Ok(Err(Stalled { stall, report })) => (Err(FailureKind::Stalled(stall)), report),
         Err(payload) => {
             let text = crate::task::payload_text(&*payload).unwrap_or_else(|| "a panic".to_owned());
             (Err(FailureKind::Panicked(payload)), text)
@@ -218,15 +214,15 @@ pub(crate) fn may_enter(shared: &Shared) -> bool {
 
 /// A blocking call outside any poll can never end.
 #[track_caller]
-pub(crate) fn stalled(shared: &Arc<Shared>, stall: Stall) -> ! {
-    panic!("{}", report::text(shared, &stall));
+pub(crate) fn stalled(stalled: Stalled) -> ! {
+    panic!("{}", stalled.report);
 }
 
 /// A stand-in driver found that the run cannot go on: nobody could be told but by ending the process.
 #[expect(clippy::disallowed_macros, reason = "the report is all that is left")]
-pub(crate) fn stalled_in_stand_in(shared: &Arc<Shared>, stall: Stall) -> ! {
-    eprintln!("{}", report::text(shared, &stall));
-    std::process::exit(crate::sweep::EXIT_STALLED);
+pub(crate) fn stalled_in_stand_in(stalled: Stalled) -> ! {
+    eprintln!("{}", stalled.report);
+    crate::host::process::exit_now(crate::sweep::EXIT_STALLED);
 }
 
 /// The numbers of the run so far.

@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread;
+use std::time::Duration;
 
-use crate::context::{Current, Shared, Wait};
+use crate::context::{self, Current, Shared, Wait};
 use crate::host::baton::Parker;
-use crate::scheduler;
+use crate::scheduler::{self, Event};
 use crate::task::header::Header;
 use crate::task::{Body, Task, TaskRef};
 
@@ -225,6 +226,35 @@ pub(crate) fn block<R>(
         header.close();
         shared.with(|world| world.tasks.remove(task));
     }
+    result
+}
+
+/// Blocks the calling thread of a run until `done` answers, or `timeout` (virtual) has passed (`None`). `done`
+/// registers the waker that it is given wherever its answer will come from. Never unwinds.
+///
+/// # Panics
+/// Outside a simulation.
+pub fn block_on_waker<R>(
+    what: &'static str,
+    timeout: Option<Duration>,
+    mut done: impl FnMut(&Waker) -> Option<R>,
+) -> Option<R> {
+    let shared = context::with_shared(Arc::clone);
+    let deadline = timeout.map(|timeout| shared.now.get() + timeout);
+    let mut timer = None;
+    let result = block(&shared, Wait::Blocked(what), false, |waker| {
+        if let Some(result) = done(waker) {
+            return Some(Some(result));
+        }
+        let at = deadline?;
+        if shared.now.get() >= at {
+            return Some(None);
+        }
+        timer.get_or_insert_with(|| shared.with(|world| world.queue.push(at, Event::Timer(waker.clone()))));
+        None
+    });
+    let timer = timer.and_then(|timer| shared.with(|world| world.queue.cancel(timer)));
+    drop(timer);
     result
 }
 

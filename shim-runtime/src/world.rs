@@ -9,6 +9,8 @@ use std::task::Waker;
 use crate::clock::SimTime;
 use crate::config::Config;
 use crate::device::Device;
+use crate::host::futex::Futexes;
+use crate::node::signal::Signals;
 use crate::node::{Node, NodeId};
 use crate::queue::Queue;
 use crate::rng::Streams;
@@ -29,6 +31,8 @@ pub(crate) struct World {
     pub(crate) runtimes: BTreeMap<RuntimeId, RuntimeState>,
     pub(crate) next_runtime: u64,
     pub(crate) threads: Threads,
+    pub(crate) signals: Signals,
+    pub(crate) futexes: Futexes,
     pub(crate) device: Option<Box<dyn Device>>,
     /// A buffer that devices put wakers into, kept for its capacity.
     pub(crate) wakes: Vec<Waker>,
@@ -58,6 +62,8 @@ impl World {
             runtimes: BTreeMap::new(),
             next_runtime: 0,
             threads: Threads::default(),
+            signals: Signals::new(),
+            futexes: Futexes::default(),
             device: None,
             wakes: Vec::new(),
             woken: Vec::new(),

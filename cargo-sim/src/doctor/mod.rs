@@ -114,7 +114,7 @@ fn examine(metadata: &Metadata, flags: &str) -> Vec<Finding> {
         };
         for known in TABLE.iter().filter(|it| it.name == package.name) {
             let on = |feature: &&str| node.features.iter().any(|it| it == feature);
-            if known.features.is_empty() || known.features.iter().any(|it| on(it)) {
+            if known.features.is_empty() || known.features.iter().any(on) {
                 add(known.severity, known.means, known.advice);
             }
         }

@@ -48,7 +48,9 @@ impl Plan {
         let one = arguments.take_value(&["--seed"])?;
         let seeds = match (&many, &one) {
             (None, None) => return Ok(None),
-            (Some(_), Some(_)) => return Err(Error::Usage("`--seed` and `--seeds` exclude each other".into())),
+            (Some(_), Some(_)) => {
+                return Err(Error::Usage("`--seed` and `--seeds` exclude each other".into()));
+            }
             (Some(text), None) | (None, Some(text)) => Seeds::parse(&text.to_string_lossy())?,
         };
         if one.is_some() && seeds.single().is_none() {
@@ -56,7 +58,7 @@ impl Plan {
         }
         let tests = matches!(arguments.command.as_str(), "test" | "t" | "nextest");
         let single = matches!(arguments.command.as_str(), "run" | "r" | "bench");
-        if !tests && !(single && one.is_some()) {
+        if !(tests || single && one.is_some()) {
             return Err(Error::Usage(format!("`cargo sim {}` takes no seeds", arguments.command)));
         }
         let mut plan = Plan { seeds, jobs: None, build_jobs: None, keep_going: false, format: Format::Human };
@@ -162,7 +164,10 @@ pub(crate) fn replay(seed: String, words: Vec<OsString>, files: ShimFiles) -> Re
 
 fn parse_jobs(text: OsString) -> Result<usize> {
     let text = text.to_string_lossy();
-    text.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(|| Error::Usage(format!("`--jobs {text}` is no number above 0")))
+    text.parse()
+        .ok()
+        .filter(|jobs| *jobs > 0)
+        .ok_or_else(|| Error::Usage(format!("`--jobs {text}` is no number above 0")))
 }
 
 /// A new folder for this sweep's records; the oldest of many are removed.
@@ -171,7 +176,8 @@ fn fresh_folder(above: &Path) -> Result<PathBuf> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let fresh = above.join(format!("{now:014}-{}", std::process::id()));
     fs::create_dir_all(&fresh).map_err(fail)?;
-    let mut all: Vec<PathBuf> = fs::read_dir(above).into_iter().flatten().flatten().map(|it| it.path()).collect();
+    let mut all: Vec<PathBuf> =
+        fs::read_dir(above).into_iter().flatten().flatten().map(|it| it.path()).collect();
     all.sort();
     for old in all.iter().take(all.len().saturating_sub(REPORTS_KEPT)) {
         let _ = fs::remove_dir_all(old);

@@ -31,7 +31,9 @@ impl Output {
     pub(crate) fn new(stdout_is_ours: bool, wanted: bool) -> Output {
         let bar = (wanted && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-            let style = ProgressStyle::with_template("     Running [{elapsed_precise}] {wide_bar} {pos}/{len} seeds{msg}");
+            let style = ProgressStyle::with_template(
+                "     Running [{elapsed_precise}] {wide_bar} {pos}/{len} seeds{msg}",
+            );
             bar.set_style(style.expect("invariant: a valid template").progress_chars("=> "));
             bar
         });
@@ -46,7 +48,8 @@ impl Output {
                 command.env("CARGO_TERM_COLOR", "always");
             }
         } else if self.stdout_is_ours {
-            command.stdout(rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from));
+            command
+                .stdout(rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from));
         }
     }
 

@@ -12,8 +12,20 @@ use crate::project::Member;
 
 /// Options by which a user picks packages or targets; if there is one, it stands.
 const PICKS: &[&str] = &[
-    "-p", "--package", "--workspace", "--all", "--lib", "--bin", "--bins", "--test", "--tests", "--example",
-    "--examples", "--bench", "--benches", "--all-targets",
+    "-p",
+    "--package",
+    "--workspace",
+    "--all",
+    "--lib",
+    "--bin",
+    "--bins",
+    "--test",
+    "--tests",
+    "--example",
+    "--examples",
+    "--bench",
+    "--benches",
+    "--all-targets",
 ];
 
 /// What all lines of a sweep have in common.
@@ -84,14 +96,20 @@ impl ReplayLine {
 fn stem(binary: &str) -> String {
     let name = Path::new(binary).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match name.rsplit_once('-') {
-        Some((stem, hash)) if hash.len() == 16 && hash.bytes().all(|it| it.is_ascii_hexdigit()) => stem.to_owned(),
+        Some((stem, hash)) if hash.len() == 16 && hash.bytes().all(|it| it.is_ascii_hexdigit()) => {
+            stem.to_owned()
+        }
         _ => name,
     }
 }
 
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+:,./@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

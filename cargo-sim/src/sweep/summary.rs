@@ -71,7 +71,8 @@ impl Summary {
     pub(crate) fn human(&self, replay: &ReplayLine, reports: &Path, took: Duration) -> String {
         let mut text = String::new();
         if self.tests.is_empty() {
-            return "cargo-sim: no test ran in the simulation (sweeps apply to #[tokio::test] functions)\n".into();
+            return "cargo-sim: no test ran in the simulation (sweeps apply to #[tokio::test] functions)\n"
+                .into();
         }
         let virtual_ns: u64 = self.tests.values().map(|it| it.virtual_ns).sum();
         let interrupted = if child::interrupted() { ", interrupted" } else { "" };
@@ -88,8 +89,13 @@ impl Summary {
         for group in self.groups.values() {
             let first = &group.first;
             let hash = first.trace_hash.as_ref().map(|it| format!(" · trace {it}")).unwrap_or_default();
-            let _ = writeln!(text, "        FAIL {} · {} · first seed {}{hash}", first.test,
-                plural(group.count, "seed"), first.seed);
+            let _ = writeln!(
+                text,
+                "        FAIL {} · {} · first seed {}{hash}",
+                first.test,
+                plural(group.count, "seed"),
+                first.seed
+            );
             let _ = writeln!(text, "             {}", first.message.as_deref().unwrap_or("(no message)"));
             let _ = writeln!(text, "             {}", replay.line(first));
         }
@@ -97,8 +103,11 @@ impl Summary {
             let _ = writeln!(text, "  unfinished {name}: {} of {} seeds run", test.run, test.planned);
         }
         if self.broken_lines > 0 {
-            let _ = writeln!(text, "     warning {} of the records could not be read",
-                plural(self.broken_lines as u64, "line"));
+            let _ = writeln!(
+                text,
+                "     warning {} of the records could not be read",
+                plural(self.broken_lines as u64, "line")
+            );
         }
         let _ = writeln!(text, "     Reports {}", reports.display());
         text

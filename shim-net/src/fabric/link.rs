@@ -230,7 +230,10 @@ mod tests {
             ..LinkConfig::default()
         };
         let fates = judge(&rules, &[1000, 1000, 1000]);
-        assert_eq!(fates, [Fate::Arrives(SimTime(1_000_000)), Fate::Arrives(SimTime(2_000_000)), Fate::QueueFull]);
+        assert_eq!(
+            fates,
+            [Fate::Arrives(SimTime(1_000_000)), Fate::Arrives(SimTime(2_000_000)), Fate::QueueFull]
+        );
     }
 
     #[test]

@@ -252,7 +252,14 @@ impl Fabric {
         self.stats.sent_bytes += (packet.header_len() + packet.payload_len()) as u64;
     }
 
-    fn note(&mut self, from: u32, to: u32, verdict: Verdict, packet: &Packet, arrival: Option<(SimTime, u32)>) {
+    fn note(
+        &mut self,
+        from: u32,
+        to: u32,
+        verdict: Verdict,
+        packet: &Packet,
+        arrival: Option<(SimTime, u32)>,
+    ) {
         self.outcomes.push(Outcome { from, to, verdict, digest: packet.digest(), arrival });
     }
 }

@@ -44,7 +44,8 @@ impl Stack {
     pub(crate) fn inet_bind(&mut self, id: SocketId, address: SocketAddr) -> Result<()> {
         let socket = self.table.find(id)?;
         socket.core.check_family(address)?;
-        if socket.core.port != 0 || matches!(&socket.inner, Inner::Tcp(Tcp::Connection(_) | Tcp::Listener(_))) {
+        if socket.core.port != 0 || matches!(&socket.inner, Inner::Tcp(Tcp::Connection(_) | Tcp::Listener(_)))
+        {
             return Err(Errno::EINVAL);
         }
         let wire = wire(address);
@@ -52,7 +53,8 @@ impl Stack {
         if socket.core.options.only_v6 && wire.is_ipv4() && address.is_ipv6() {
             return Err(Errno::EINVAL);
         }
-        let special = ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) || socket.core.options.free_bind;
+        let special =
+            ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) || socket.core.options.free_bind;
         if !special && !self.owns(ip) {
             return Err(Errno::EADDRNOTAVAIL);
         }

@@ -82,7 +82,13 @@ impl Stack {
     }
 
     /// `recv(2)`.
-    pub(crate) fn recv(&mut self, id: SocketId, sink: &mut impl Sink, peek: bool, now: SimTime) -> Result<usize> {
+    pub(crate) fn recv(
+        &mut self,
+        id: SocketId,
+        sink: &mut impl Sink,
+        peek: bool,
+        now: SimTime,
+    ) -> Result<usize> {
         let socket = self.table.find_mut(id)?;
         match &mut socket.inner {
             Inner::Tcp(Tcp::Connection(_)) => {
@@ -117,7 +123,9 @@ impl Stack {
                 Err(Errno::EPIPE)
             }
             (Inner::Udp(_), None) => self.udp_send(id, gather(data, usize::MAX), None, extra),
-            (Inner::Udp(_), Some(Addr::Inet(to))) => self.udp_send(id, gather(data, usize::MAX), Some(*to), extra),
+            (Inner::Udp(_), Some(Addr::Inet(to))) => {
+                self.udp_send(id, gather(data, usize::MAX), Some(*to), extra)
+            }
             (Inner::Unix(_), None) => self.unix_send(id, data, None),
             (Inner::Unix(_), Some(Addr::Unix(to))) => self.unix_send(id, data, Some(to)),
             _ => Err(Errno::EAFNOSUPPORT),
@@ -182,7 +190,9 @@ impl Stack {
     pub(crate) fn peer_addr(&self, id: SocketId) -> Result<Addr> {
         let socket = self.table.find(id)?;
         match &socket.inner {
-            Inner::Tcp(Tcp::Connection(t)) if t.state.synchronized() => Ok(Addr::Inet(socket.core.show(t.remote))),
+            Inner::Tcp(Tcp::Connection(t)) if t.state.synchronized() => {
+                Ok(Addr::Inet(socket.core.show(t.remote)))
+            }
             Inner::Udp(udp) => match udp.peer {
                 Some(peer) => Ok(Addr::Inet(socket.core.show(peer))),
                 None => Err(Errno::ENOTCONN),

@@ -11,10 +11,10 @@ pub(crate) mod options;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod tcp;
-pub(crate) mod udp;
-pub(crate) mod unix;
 #[cfg(test)]
 mod tests;
+pub(crate) mod udp;
+pub(crate) mod unix;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -310,7 +310,9 @@ impl Options {
                 };
                 self.stored.insert(name, value);
             }
-            Name::Ttl if value.positive(255).is_err() && value != Value::Int(-1) => return Err(Errno::EINVAL),
+            Name::Ttl if value.positive(255).is_err() && value != Value::Int(-1) => {
+                return Err(Errno::EINVAL);
+            }
             Name::Error | Name::Type | Name::Domain | Name::Protocol | Name::AcceptsConnections => {
                 return Err(Errno::ENOPROTOOPT);
             }
@@ -354,7 +356,9 @@ fn default(name: Name) -> Value {
     match name {
         Name::ReceiveTimeout | Name::SendTimeout => Value::Timeout(None),
         Name::Ttl | Name::UnicastHops => Value::Int(64),
-        Name::MulticastTtl | Name::MulticastLoop | Name::MulticastHopsV6 | Name::MulticastLoopV6 => Value::Int(1),
+        Name::MulticastTtl | Name::MulticastLoop | Name::MulticastHopsV6 | Name::MulticastLoopV6 => {
+            Value::Int(1)
+        }
         Name::MtuDiscover | Name::MtuDiscoverV6 => Value::Int(libc::IP_PMTUDISC_WANT),
         Name::BindToDevice => Value::Bytes(Vec::new()),
         Name::Congestion => Value::Bytes(b"cubic\0".to_vec()),

@@ -218,9 +218,7 @@ pub(crate) fn overlap(a: (IpAddr, bool), b: (IpAddr, bool)) -> bool {
         IpAddr::V4(_) => other.is_ipv4(),
         IpAddr::V6(_) => other.is_ipv6() || !only_v6,
     };
-    a.0 == b.0
-        || (a.0.is_unspecified() && covers(a, b.0))
-        || (b.0.is_unspecified() && covers(b, a.0))
+    a.0 == b.0 || (a.0.is_unspecified() && covers(a, b.0)) || (b.0.is_unspecified() && covers(b, a.0))
 }
 
 #[cfg(test)]

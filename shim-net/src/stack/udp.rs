@@ -82,7 +82,9 @@ impl Udp {
         core.check_error()?;
         let Some(datagram) = self.queue.front() else {
             return match self.read_closed {
-                true => Ok(Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None }),
+                true => {
+                    Ok(Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None })
+                }
                 false => Err(Errno::EAGAIN),
             };
         };
@@ -182,7 +184,8 @@ impl Stack {
         let ecn = (extra.ecn | tos) & 3;
         let mut rest = data;
         loop {
-            let piece = if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
+            let piece =
+                if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
             let body = Body::Udp(piece);
             self.fx.outbox.push_back(Packet { source, destination: to, ecn, dont_fragment, body });
             if rest.is_empty() {
@@ -238,7 +241,9 @@ impl Stack {
         if many {
             return bucket.owners.iter().copied().filter(fits).collect();
         }
-        let Some(best) = bucket.owners.iter().filter_map(|index| score(*index)).max() else { return Vec::new() };
+        let Some(best) = bucket.owners.iter().filter_map(|index| score(*index)).max() else {
+            return Vec::new();
+        };
         let mut group: Vec<u32> =
             bucket.owners.iter().copied().filter(|index| score(*index) == Some(best)).collect();
         if group.len() > 1 {

@@ -219,7 +219,8 @@ impl Stack {
         let Some(peer) = unix.peer.and_then(|peer| self.table.find_mut(peer).ok()) else {
             return Err(Errno::EPIPE);
         };
-        let Inner::Unix(Unix { role: Role::Stream { receive, .. }, read_closed, .. }) = &mut peer.inner else {
+        let Inner::Unix(Unix { role: Role::Stream { receive, .. }, read_closed, .. }) = &mut peer.inner
+        else {
             return Err(Errno::EPIPE);
         };
         if *read_closed {
@@ -298,7 +299,8 @@ impl Stack {
             Role::Datagram { queue, blocked } => {
                 core.check_error()?;
                 let Some((data, from)) = queue.front() else {
-                    let nothing = Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None };
+                    let nothing =
+                        Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None };
                     return if unix.read_closed { Ok(nothing) } else { Err(Errno::EAGAIN) };
                 };
                 let received = Received {
@@ -393,7 +395,9 @@ impl Stack {
         let error = core.error.is_some();
         match &unix.role {
             Role::Idle => Events { writable: true, hang_up: true, error, ..Events::default() },
-            Role::Listener { ready, .. } => Events { readable: !ready.is_empty(), error, ..Events::default() },
+            Role::Listener { ready, .. } => {
+                Events { readable: !ready.is_empty(), error, ..Events::default() }
+            }
             Role::Stream { receive, eof } => {
                 let waiting = peer.map_or(0, |peer| match &peer.inner {
                     Inner::Unix(Unix { role: Role::Stream { receive, .. }, .. }) => receive.len(),
@@ -410,7 +414,9 @@ impl Stack {
             }
             Role::Datagram { queue, .. } => {
                 let full = peer.is_some_and(|peer| match &peer.inner {
-                    Inner::Unix(Unix { role: Role::Datagram { queue, .. }, .. }) => queue.len() > MOST_DATAGRAMS,
+                    Inner::Unix(Unix { role: Role::Datagram { queue, .. }, .. }) => {
+                        queue.len() > MOST_DATAGRAMS
+                    }
                     _ => false,
                 });
                 Events {

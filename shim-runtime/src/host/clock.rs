@@ -126,7 +126,7 @@ pub unsafe extern "C" fn time(out: *mut time_t) -> time_t {
 /// # Safety
 /// As for the system call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn nanosleep(request: *const timespec, remain: *mut timespec) -> c_int {
+pub unsafe extern "C" fn nanosleep(request: *const timespec, remain: *mut timespec) -> c_int {
     // SAFETY: as the system call.
     let errno = unsafe { clock_nanosleep(libc::CLOCK_MONOTONIC, 0, request, remain) };
     if errno != 0 {
@@ -141,7 +141,7 @@ pub unsafe extern "C-unwind" fn nanosleep(request: *const timespec, remain: *mut
 /// # Safety
 /// As for the system call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn clock_nanosleep(
+pub unsafe extern "C" fn clock_nanosleep(
     clock: clockid_t,
     flags: c_int,
     request: *const timespec,

@@ -8,14 +8,18 @@
 pub(crate) mod baton;
 pub(crate) mod clock;
 pub(crate) mod process;
+pub(crate) mod entropy;
+mod foreign;
+pub(crate) mod identity;
+pub mod next;
 pub mod raw;
+pub(crate) mod futex;
+mod syscall;
 pub(crate) mod watchdog;
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::Shared;
 use crate::task::header::Inbox;
 
 thread_local! {
@@ -23,8 +27,19 @@ thread_local! {
     static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A run begins on the calling thread.
-pub(crate) fn begin_run(_shared: &Arc<Shared>) {}
+/// Whether the calling thread belongs to a run: what the host layers ask before anything else.
+pub fn in_run() -> bool {
+    crate::context::in_run()
+}
+
+/// Fills `bytes` with entropy of the current node; false outside a simulation.
+pub fn fill_entropy(bytes: &mut [u8]) -> bool {
+    entropy::fill(bytes)
+}
+
+fn is_own_thread() -> bool {
+    OWN_THREAD.try_with(Cell::get).unwrap_or(true)
+}
 
 /// Runs `f`, whose new threads are the engine's own.
 pub(crate) fn without_notice<R>(f: impl FnOnce() -> R) -> R {

@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Node, NodeId, State};
+use super::{Node, NodeId, State, signal};
 use crate::context::{self, Current, Shared};
 use crate::device::{DeviceContext, NodeChange};
 use crate::rng::Stream;
@@ -32,7 +32,7 @@ pub enum NodeMain {
     /// A future, made anew at each start.
     Future(Box<dyn FnMut() -> MainFuture>),
     /// An application's own `fn main()`, on a thread of its own.
-    Function(fn()),
+    Function(Arc<dyn Fn() + Send + Sync>),
 }
 
 /// How a node goes down.
@@ -110,7 +110,7 @@ pub(crate) fn boot(shared: &Arc<Shared>, id: NodeId, location: &'static Location
             watch_main(shared, id, handle, on);
         }
         NodeMain::Function(function) => {
-            let function = *function;
+            let function = Arc::clone(function);
             let owner = Arc::clone(shared);
             let handle = task::spawn_blocking_on(
                 shared,
@@ -193,8 +193,22 @@ fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
         tell_device(shared, id, change);
     }
     if was_alive {
+        let signals = shared.with(|world| signal::forget(&mut world.signals, id));
+        drop(signals);
         end_tasks(shared, |task| task.node == id);
     }
+}
+
+/// Spawns `future` on `node`, beside what it runs already.
+#[track_caller]
+pub fn spawn_on_node<F>(node: NodeId, future: F) -> task::JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let shared = context::with_shared(Arc::clone);
+    let runtime = shared.with(|world| world.node(node).runtime);
+    task::spawn_on(&shared, future, SpawnOn { node, runtime, location: Location::caller(), what: "client" })
 }
 
 /// Takes down `node`.

@@ -4,13 +4,14 @@
 //! told of changes). Invariant: a node that is not alive runs nothing and cannot reach a device.
 
 pub(crate) mod lifecycle;
+pub mod signal;
 
 use crate::context;
 use crate::rng::Stream;
 use crate::runtime::RuntimeId;
 use crate::task::TaskRef;
 
-pub use lifecycle::{Crash, MainResult, NodeMain, crash, pause, resume, spawn_node, start};
+pub use lifecycle::{Crash, MainResult, NodeMain, crash, pause, resume, spawn_node, spawn_on_node, start};
 
 /// The number of a node. Node 0 is the one that the test's own body runs on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

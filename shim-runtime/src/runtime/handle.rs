@@ -158,7 +158,7 @@ impl Handle {
         shared.current.set(before);
         match ended {
             Ok(output) => output,
-            Err(stall) => run::stalled(shared, stall),
+            Err(stalled) => run::stalled(stalled),
         }
     }
 

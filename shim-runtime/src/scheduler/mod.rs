@@ -17,7 +17,7 @@ use crate::clock::SimTime;
 use crate::context::{Current, Shared, Wait};
 use crate::host::watchdog;
 use crate::node::State;
-use crate::report::Stall;
+use crate::report::{Stall, Stalled};
 use crate::runtime::RuntimeId;
 use crate::task::header::Header;
 use crate::task::{Body, BoxFuture, Id, JoinError, Task, TaskRef};
@@ -72,7 +72,7 @@ pub(crate) fn drive<R>(
     shared: &Arc<Shared>,
     current: Current,
     mut root: impl FnMut(&mut Context<'_>) -> Poll<R>,
-) -> Result<R, Stall> {
+) -> Result<R, Stalled> {
     let location = Location::caller();
     threads::as_driver(shared, || {
         let (task, header) = add_entry_for(shared, Body::Root, "main", current);
@@ -103,15 +103,15 @@ pub(crate) fn drive_until_picked(shared: &Arc<Shared>, task: TaskRef) {
     let ended = threads::as_driver(shared, || {
         run_loop(shared, |picked| if picked == task { Poll::Ready(()) } else { Poll::Pending })
     });
-    if let Err(stall) = ended {
-        crate::run::stalled(shared, stall);
+    if let Err(stalled) = ended {
+        crate::run::stalled(stalled);
     }
 }
 
 /// Drives in place of a driver that waits, until that one takes over again.
 pub(crate) fn drive_until_retired(shared: &Arc<Shared>) {
-    if let Err(stall) = run_loop::<()>(shared, |_| Poll::Pending) {
-        crate::run::stalled_in_stand_in(shared, stall);
+    if let Err(stalled) = run_loop::<()>(shared, |_| Poll::Pending) {
+        crate::run::stalled_in_stand_in(stalled);
     }
 }
 
@@ -135,7 +135,7 @@ impl Drop for Entry<'_> {
 fn run_loop<R>(
     shared: &Arc<Shared>,
     mut root: impl FnMut(TaskRef) -> Poll<R>,
-) -> Result<Option<R>, Stall> {
+) -> Result<Option<R>, Stalled> {
     crate::runtime::real::block_on(poll_fn(|real_cx| {
         let mut budget = Budget::default();
         loop {
@@ -154,7 +154,7 @@ fn run_loop<R>(
                     keep_wait(shared, task);
                 }
                 Step::Retired => return Poll::Ready(Ok(None)),
-                Step::Stalled(stall) => return Poll::Ready(Err(stall)),
+                Step::Stalled(stall) => return Poll::Ready(Err(Stalled::new(shared, stall))),
             }
             if !real::task::coop::has_budget_remaining() {
                 // Real primitives hand wakers of tasks whose budget is spent to the real scheduler, which

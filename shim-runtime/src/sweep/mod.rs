@@ -113,7 +113,8 @@ where
     })
 }
 
-fn on_fresh_thread<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+/// Runs `f` on a thread that nothing ran on before.
+pub fn on_fresh_thread<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("test".to_owned()).stack_size(STACK_BYTES);
         let handle = builder.spawn_scoped(scope, f).expect("failed to start the thread of a run");

@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::outcome::Outcome;
-use super::zygote::{self, CONTROL_FD, TAG_EXIT, TAG_OUTCOME};
+use super::zygote::{self, CONTROL_FD, TAG_EXIT, TAG_OUTCOME, TAG_READY};
 use super::{EXIT_STUCK, TestSettings};
 use crate::host::process;
 
@@ -44,7 +44,15 @@ impl Zygote {
         command.env(zygote::VARIABLE, "1");
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
         process::prepare(&mut command, &theirs, CONTROL_FD);
-        Ok(Zygote { process: command.spawn()?, control, output })
+        let mut zygote = Zygote { process: command.spawn()?, control, output };
+        drop((command, theirs));
+        let mut tag = [0];
+        let ready = zygote.control.read_exact(&mut tag);
+        let printed = zygote.take_output()?;
+        if ready.is_err() || tag[0] != TAG_READY {
+            return Err(io::Error::other(format!("it did not begin to run the test, but printed:\n{printed}")));
+        }
+        Ok(zygote)
     }
 
     /// Runs one seed; its outcome and what it printed.
@@ -141,7 +149,7 @@ fn conclude(settings: &TestSettings, test: &str, failures: &[(u64, Outcome)], la
         if failures.is_empty()
             && let Some(outcome) = last
         {
-            panic!("{}", outcome.message.unwrap_or_default());
+            fail(outcome.message.unwrap_or_default());
         }
         return;
     }
@@ -155,13 +163,21 @@ fn conclude(settings: &TestSettings, test: &str, failures: &[(u64, Outcome)], la
     }
     let seeds: Vec<String> = failures.iter().map(|(seed, _)| seed.to_string()).collect();
     let others = if failures.len() > 1 { format!(" (failing seeds: {})", seeds.join(", ")) } else { String::new() };
-    panic!(
-        "{text}\nsimulation: seed {seed} failed at step {} after {:.6} s of virtual time, trace {:016x}{others}\n\
+    let account = format!(
+        "simulation: seed {seed} failed at step {} after {:.6} s of virtual time, trace {:016x}{others}\n\
          simulation: replay with: SIM_SEED={seed} cargo sim test -- --exact {test}",
         outcome.steps,
         outcome.virtual_ns as f64 / 1e9,
         outcome.trace_hash,
     );
+    fail(format!("{text}\n{account}"));
+}
+
+/// Fails the test with `message`, without a backtrace: that of the parent tells nothing.
+#[expect(clippy::disallowed_macros, reason = "libtest captures what is printed by this")]
+fn fail(message: String) -> ! {
+    eprintln!("{message}");
+    std::panic::resume_unwind(Box::new(message))
 }
 
 /// Runs the seeds, `jobs` at a time, and calls `told` in the order of the seeds until it answers false.
@@ -176,9 +192,9 @@ fn for_each_seed(test: &str, seeds: &[u64], jobs: usize, mut told: impl FnMut(u6
         }
         return;
     }
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let next = &next;
     thread::scope(|scope| {
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let next = &next;
         let (sender, receiver) = mpsc::channel();
         for _ in 0..jobs {
             let sender = sender.clone();

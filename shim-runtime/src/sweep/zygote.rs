@@ -17,6 +17,8 @@ pub(crate) const CONTROL_FD: i32 = 3;
 /// Set in the environment of a zygote.
 pub(crate) const VARIABLE: &str = "SIM_ZYGOTE";
 
+/// The first byte: the zygote is ready, and what it printed so far is the harness's.
+pub(crate) const TAG_READY: u8 = b'R';
 /// What comes before an answer: the child told how it ended.
 pub(crate) const TAG_OUTCOME: u8 = b'O';
 /// What comes last for each seed: the child's wait status follows.
@@ -27,6 +29,10 @@ pub(crate) const TAG_EXIT: u8 = b'X';
 /// The zygote itself never returns.
 pub(crate) fn serve() -> Seeded {
     let mut control = File::from(process::adopt(CONTROL_FD));
+    let _ = std::io::stdout().flush();
+    if control.write_all(&[TAG_READY]).is_err() {
+        process::exit_now(0);
+    }
     loop {
         let mut request = [0u8; 8];
         if control.read_exact(&mut request).is_err() {

@@ -27,7 +27,7 @@ pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use join_set::JoinSet;
 pub use local::{LocalEnterGuard, LocalSet, spawn_local};
 pub use spawn::spawn;
-pub(crate) use spawn::{SpawnOn, Spawned, insert, spawn_on};
+pub(crate) use spawn::{SpawnOn, insert, spawn_on};
 pub use yield_now::yield_now;
 
 use crate::context::Wait;

@@ -5,7 +5,7 @@
 //! use is a compile error and never a silent difference.
 
 #[cfg(feature = "net")]
-pub use shim_net::net;
+pub use shim_net::mirror as net;
 
 #[cfg(feature = "time")]
 pub use shim_time as time;

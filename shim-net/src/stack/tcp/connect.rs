@@ -58,7 +58,11 @@ impl Stack {
         let mut remote = wire(remote);
         if remote.ip().is_unspecified() {
             let v4 = remote.is_ipv4();
-            remote.set_ip(if v4 { IpAddr::from([127, 0, 0, 1]) } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            remote.set_ip(if v4 {
+                IpAddr::from([127, 0, 0, 1])
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
         }
         Ok(remote)
     }

@@ -127,7 +127,9 @@ impl Conn<'_> {
 
     /// Takes the data and the FIN.
     pub(crate) fn process_data(&mut self, segment: Segment) {
-        if segment.is_empty() || !matches!(self.t.state, State::Established | State::FinWait1 | State::FinWait2) {
+        if segment.is_empty()
+            || !matches!(self.t.state, State::Established | State::FinWait1 | State::FinWait2)
+        {
             return;
         }
         let end = segment.seq + segment.payload.len() as u64;

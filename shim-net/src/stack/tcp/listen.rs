@@ -76,7 +76,8 @@ impl Stack {
         let candidates = self.listeners.get(&local.port())?;
         let score = |index: u32| self.table.get(index).and_then(|socket| socket.core.score(local.ip()));
         let best = candidates.iter().filter_map(|index| score(*index)).max()?;
-        let group: Vec<u32> = candidates.iter().copied().filter(|index| score(*index) == Some(best)).collect();
+        let group: Vec<u32> =
+            candidates.iter().copied().filter(|index| score(*index) == Some(best)).collect();
         let place = if group.len() > 1 { Flow::new(local, remote).spread() % group.len() as u64 } else { 0 };
         group.get(place as usize).copied()
     }

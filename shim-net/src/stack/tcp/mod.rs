@@ -100,7 +100,8 @@ impl Conn<'_> {
             (self.t.rcv_nxt..=self.t.rcv_edge).contains(&start)
         } else {
             // A FIN alone needs no room.
-            end > self.t.rcv_nxt && (start < self.t.rcv_edge || (start == self.t.rcv_nxt && segment.payload.is_empty()))
+            end > self.t.rcv_nxt
+                && (start < self.t.rcv_edge || (start == self.t.rcv_nxt && segment.payload.is_empty()))
         }
     }
 

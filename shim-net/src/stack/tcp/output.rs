@@ -156,7 +156,8 @@ impl Conn<'_> {
 
     /// A segment with nothing but `seq` and `flags`.
     pub(crate) fn send_bare(&mut self, seq: u64, flags: Flags) {
-        let segment = Segment { seq, ack: 0, window: 0, flags, mss: 0, sack: Vec::new(), payload: Bytes::new() };
+        let segment =
+            Segment { seq, ack: 0, window: 0, flags, mss: 0, sack: Vec::new(), payload: Bytes::new() };
         self.post(segment);
     }
 

@@ -27,12 +27,7 @@ const MOST: Duration = Duration::from_secs(120);
 
 impl Default for RoundTrip {
     fn default() -> RoundTrip {
-        RoundTrip {
-            smoothed: None,
-            variation: Duration::ZERO,
-            timeout: Duration::from_secs(1),
-            timed: None,
-        }
+        RoundTrip { smoothed: None, variation: Duration::ZERO, timeout: Duration::from_secs(1), timed: None }
     }
 }
 

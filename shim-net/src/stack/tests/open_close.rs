@@ -269,7 +269,10 @@ fn a_dual_stack_listener_takes_both_families() {
     let (server, from) = pair.at(Server, |stack, _| stack.accept(listener)).unwrap();
     let Addr::Inet(from) = from else { panic!() };
     assert!(from.to_string().starts_with("[::ffff:10.0.0.1]:"), "{from}");
-    assert_eq!(pair.stacks[1].local_addr(server).unwrap(), Addr::Inet("[::ffff:10.0.0.2]:80".parse().unwrap()));
+    assert_eq!(
+        pair.stacks[1].local_addr(server).unwrap(),
+        Addr::Inet("[::ffff:10.0.0.2]:80".parse().unwrap())
+    );
 }
 
 #[test]

@@ -61,7 +61,8 @@ fn live(seed: u64) {
     pair.loss = 0.0;
     pair.run(Duration::from_secs(600));
     for stack in &pair.stacks {
-        let left = stack.table.iter().filter(|socket| socket.core.port != SERVER_PORT || socket.core.detached);
+        let left =
+            stack.table.iter().filter(|socket| socket.core.port != SERVER_PORT || socket.core.detached);
         assert_eq!(left.count(), 0, "seed {seed}: {}", crate::netstat::table(stack));
         assert!(stack.flows.is_empty(), "seed {seed}");
     }

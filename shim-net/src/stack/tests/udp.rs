@@ -77,7 +77,8 @@ fn batches_are_cut_and_marked() {
     pair.run_millis(20);
     let mut buffer = [0; 2000];
     for expected in [1000, 1000, 500] {
-        let received = pair.at(Server, |stack, now| stack.recv_from(server, &mut &mut buffer[..], false, now));
+        let received =
+            pair.at(Server, |stack, now| stack.recv_from(server, &mut &mut buffer[..], false, now));
         let received = received.unwrap();
         assert_eq!((received.len, received.ecn), (expected, 2));
         assert_eq!(received.to, Some(address(Server, 0).ip()));
