@@ -14,6 +14,8 @@
 pub mod control;
 pub mod error;
 mod fabric;
+pub mod host;
+pub mod mirror;
 pub mod net;
 mod netstat;
 pub mod packet;

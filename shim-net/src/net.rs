@@ -185,7 +185,9 @@ impl Device for Net {
 
     fn describe(&self, node: NodeId, out: &mut Vec<String>) {
         if let Some(stack) = self.stacks.get(node.0 as usize) {
-            out.extend(netstat::lines(stack));
+            out.extend(
+                stack.table.iter().map(|socket| format!("#{} {}", socket.core.id.0, netstat::line(socket))),
+            );
         }
     }
 

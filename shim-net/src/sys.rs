@@ -355,7 +355,7 @@ fn poll<R>(
     drop(displaced);
     match result {
         Err(Errno::EAGAIN) => {
-            let what = if mask.is_readable() { "reads" } else { "writes" };
+            let what = if mask.is_readable() { "read" } else { "write" };
             shim_runtime::waits_for(shim_runtime::Wait::Socket(id.0, what));
             Poll::Pending
         }
@@ -375,4 +375,9 @@ pub fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
 /// Tells the current node's Unix sockets that the file at `path` was removed; whether one had it.
 pub fn unlink(path: &[u8]) -> bool {
     call_here(|stack, _| Ok(stack.unlink(path))).unwrap_or(false)
+}
+
+/// The part of [`ready_now`] that satisfies `interest`.
+pub fn ready_for(id: SocketId, interest: Interest) -> Ready {
+    ready_now(id) & interest_mask(interest)
 }

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
@@ -79,6 +79,8 @@ impl Error for Failure {}
 /// How node 0's runtime looks to the program.
 #[derive(Clone, Copy, Debug)]
 pub struct MainRuntime {
+    /// Where the main future comes from, for reports.
+    pub location: &'static Location<'static>,
     /// Whether it says that it is multi-threaded, and with how many workers (0: as many as processors).
     pub workers: Option<usize>,
     /// Whether the clock stands still from the beginning.
@@ -86,8 +88,9 @@ pub struct MainRuntime {
 }
 
 impl Default for MainRuntime {
+    #[track_caller]
     fn default() -> Self {
-        MainRuntime { workers: None, start_paused: false }
+        MainRuntime { location: Location::caller(), workers: None, start_paused: false }
     }
 }
 
@@ -109,12 +112,14 @@ pub fn run<F: Future>(
 ) -> (Result<F::Output, FailureKind>, String, Summary) {
     let shared = new_world(config, runtime);
     let ended = shared.enter(|| {
+        crate::host::tsc::begin();
         let current = shared.current.get();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let mut future = pin!(make());
-            scheduler::drive(&shared, current, |cx| future.as_mut().poll(cx))
+            scheduler::drive(&shared, current, runtime.location, |cx| future.as_mut().poll(cx))
         }));
         shared.current.set(current);
+        crate::host::tsc::end();
         ended
     });
     let summary = summary(&shared);

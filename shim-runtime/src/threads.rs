@@ -141,6 +141,7 @@ pub(crate) fn resume(shared: &Shared, thread: &ThreadRef) {
 }
 
 fn worker(shared: &Arc<Shared>, me: &ThreadRef) {
+    crate::host::tsc::begin();
     loop {
         me.parker.park();
         if me.killed.load(Ordering::Acquire) {
@@ -279,6 +280,7 @@ fn stand_in(shared: &Arc<Shared>, may_unwind: bool) {
     let spawned = crate::host::without_notice(|| {
         thread::Builder::new().name("sim-driver".to_owned()).spawn(move || {
             own.parker.park();
+            crate::host::tsc::begin();
             run.current.set(Current::NONE);
             SELF.with(|slot| *slot.borrow_mut() = Some(Own { thread: Arc::clone(&own), entry: None }));
             run.enter(|| scheduler::drive_until_retired(&run));

@@ -12,7 +12,7 @@ use shim_runtime::clock::SimTime;
 use super::Stack;
 use super::buffer::{Sink, gather};
 use super::options::{Name, Value};
-use super::socket::{Addr, Domain, Inner, Kind, SocketId, UnixAddr};
+use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
 use super::tcp::{Listener, State, Tcp};
 use super::udp::{Received, SendExtra};
 use crate::error::{Errno, Result};
@@ -206,7 +206,7 @@ impl Stack {
     pub(crate) fn option(&mut self, id: SocketId, name: Name) -> Result<Value> {
         let default_mss = i32::from(self.mtu as u16) - 40;
         let socket = self.table.find_mut(id)?;
-        check_level(&socket.inner, name)?;
+        check_level(socket, name)?;
         Ok(Value::Int(match name {
             Name::Error => socket.core.error.take().map_or(0, |errno| errno.0),
             Name::Type => match socket.core.kind {
@@ -236,7 +236,7 @@ impl Stack {
     /// `setsockopt(2)`.
     pub(crate) fn set_option(&mut self, id: SocketId, name: Name, value: Value, now: SimTime) -> Result<()> {
         let socket = self.table.find_mut(id)?;
-        check_level(&socket.inner, name)?;
+        check_level(socket, name)?;
         if name == Name::OnlyV6 && socket.core.port != 0 {
             return Err(Errno::EINVAL);
         }
@@ -287,11 +287,12 @@ fn accepts(inner: &Inner) -> bool {
 }
 
 /// An option of another protocol is unknown to the socket.
-fn check_level(inner: &Inner, name: Name) -> Result<()> {
+fn check_level(socket: &Socket, name: Name) -> Result<()> {
     let tcp = name >= Name::NoDelay && name <= Name::Congestion;
     let udp = name == Name::UdpSegment || name == Name::UdpReceiveOffload;
     let ip = name >= Name::Ttl;
-    match inner {
+    match &socket.inner {
+        _ if socket.core.domain == Domain::Inet && name >= Name::OnlyV6 => Err(Errno::ENOPROTOOPT),
         Inner::Tcp(_) if udp => Err(Errno::ENOPROTOOPT),
         Inner::Udp(_) if tcp => Err(Errno::EOPNOTSUPP),
         Inner::Unix(_) if tcp || udp || ip => Err(Errno::EOPNOTSUPP),

@@ -144,9 +144,9 @@ impl Table {
     }
 
     /// Takes all sockets out without a word.
-    pub(crate) fn drain(&mut self) -> Vec<Box<Socket>> {
+    pub(crate) fn drain(&mut self) -> Vec<Socket> {
         let indices = 0..self.slots.len() as u32;
-        indices.filter_map(|index| self.remove(index)).collect()
+        indices.filter_map(|index| self.remove(index)).map(|socket| *socket).collect()
     }
 }
 

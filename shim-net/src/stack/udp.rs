@@ -241,6 +241,9 @@ impl Stack {
         if many {
             return bucket.owners.iter().copied().filter(fits).collect();
         }
+        if let (1, Some(only)) = (bucket.owners.len(), bucket.owners.first()) {
+            return if fits(only) { vec![*only] } else { Vec::new() };
+        }
         let Some(best) = bucket.owners.iter().filter_map(|index| score(*index)).max() else {
             return Vec::new();
         };

@@ -56,7 +56,7 @@ fn wall_offset_ns(shared: &Shared) -> i64 {
 /// # Safety
 /// `out` must be valid to write, as for the system call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
+pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
     if let Some(Some(nanos)) = context::try_with_run(|shared| shown(shared, clock)) {
         // SAFETY: the caller vouches for `out`.
         unsafe {
@@ -88,7 +88,7 @@ pub(crate) fn real_monotonic() -> Duration {
 /// # Safety
 /// `out` must be valid to write or null, as for the system call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gettimeofday(out: *mut timeval, zone: *mut libc::c_void) -> c_int {
+pub(crate) unsafe extern "C" fn gettimeofday(out: *mut timeval, zone: *mut libc::c_void) -> c_int {
     let shown = context::try_with_run(|shared| shown(shared, libc::CLOCK_REALTIME)).flatten();
     let Some(nanos) = shown else {
         // SAFETY: as the system call.
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn gettimeofday(out: *mut timeval, zone: *mut libc::c_void
 /// # Safety
 /// `out` must be valid to write or null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn time(out: *mut time_t) -> time_t {
+pub(crate) unsafe extern "C" fn time(out: *mut time_t) -> time_t {
     let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is valid to write.
     unsafe { clock_gettime(libc::CLOCK_REALTIME, &mut now) };
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn time(out: *mut time_t) -> time_t {
 /// # Safety
 /// As for the system call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nanosleep(request: *const timespec, remain: *mut timespec) -> c_int {
+pub(crate) unsafe extern "C" fn nanosleep(request: *const timespec, remain: *mut timespec) -> c_int {
     // SAFETY: as the system call.
     let errno = unsafe { clock_nanosleep(libc::CLOCK_MONOTONIC, 0, request, remain) };
     if errno != 0 {
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn nanosleep(request: *const timespec, remain: *mut timesp
 /// # Safety
 /// As for the system call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn clock_nanosleep(
+pub(crate) unsafe extern "C" fn clock_nanosleep(
     clock: clockid_t,
     flags: c_int,
     request: *const timespec,

@@ -30,7 +30,7 @@ pub(crate) fn fill(bytes: &mut [u8]) -> bool {
 /// # Safety
 /// `buffer` must be valid to write for `length` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: c_uint) -> ssize_t {
+pub(crate) unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: c_uint) -> ssize_t {
     if context::in_run() {
         if length == 0 {
             return 0;
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: c
 /// # Safety
 /// `buffer` must be valid to write for `length` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn getentropy(buffer: *mut c_void, length: size_t) -> c_int {
+pub(crate) unsafe extern "C" fn getentropy(buffer: *mut c_void, length: size_t) -> c_int {
     if length > 256 {
         raw::set_errno(libc::EIO);
         return -1;

@@ -23,7 +23,7 @@ fn cpus(shared: &Shared) -> usize {
 
 /// `getpid(2)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn getpid() -> pid_t {
+pub(crate) extern "C" fn getpid() -> pid_t {
     // SAFETY: the call has no arguments.
     of_node(|node| node.pid as pid_t)
         .unwrap_or_else(|| unsafe { raw::syscall6(libc::SYS_getpid, 0, 0, 0, 0, 0, 0) } as pid_t)
@@ -31,14 +31,14 @@ pub extern "C" fn getpid() -> pid_t {
 
 /// `getppid(2)`: a node's process was started by its init.
 #[unsafe(no_mangle)]
-pub extern "C" fn getppid() -> pid_t {
+pub(crate) extern "C" fn getppid() -> pid_t {
     // SAFETY: the call has no arguments.
     of_node(|_| 1).unwrap_or_else(|| unsafe { raw::syscall6(libc::SYS_getppid, 0, 0, 0, 0, 0, 0) } as pid_t)
 }
 
 /// `gettid(2)`: a node's tasks share one thread, as far as they can tell.
 #[unsafe(no_mangle)]
-pub extern "C" fn gettid() -> pid_t {
+pub(crate) extern "C" fn gettid() -> pid_t {
     thread_id().unwrap_or_else(|| {
         // SAFETY: the call has no arguments.
         unsafe { raw::syscall6(libc::SYS_gettid, 0, 0, 0, 0, 0, 0) as pid_t }
@@ -55,7 +55,7 @@ pub(crate) fn thread_id() -> Option<pid_t> {
 /// # Safety
 /// `name` must be valid to write for `length` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gethostname(name: *mut c_char, length: size_t) -> c_int {
+pub(crate) unsafe extern "C" fn gethostname(name: *mut c_char, length: size_t) -> c_int {
     // SAFETY: all-zero is a valid utsname.
     let mut system: utsname = unsafe { std::mem::zeroed() };
     // SAFETY: `system` is valid to write.
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn gethostname(name: *mut c_char, length: size_t) -> c_int
 /// # Safety
 /// `out` must be valid to write.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uname(out: *mut utsname) -> c_int {
+pub(crate) unsafe extern "C" fn uname(out: *mut utsname) -> c_int {
     let Some(name) = of_node(|node| node.name.clone()) else {
         // SAFETY: as the system call.
         let result = unsafe { raw::syscall6(libc::SYS_uname, out as usize, 0, 0, 0, 0, 0) };
@@ -110,7 +110,7 @@ fn put(field: &mut [c_char], text: &str) {
 /// # Safety
 /// `mask` must be valid to write for `size` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sched_getaffinity(pid: pid_t, size: size_t, mask: *mut cpu_set_t) -> c_int {
+pub(crate) unsafe extern "C" fn sched_getaffinity(pid: pid_t, size: size_t, mask: *mut cpu_set_t) -> c_int {
     let Some(cpus) = context::try_with_run(|shared| cpus(shared)) else {
         // SAFETY: as the system call.
         let result = unsafe { raw::syscall6(libc::SYS_sched_getaffinity, pid as usize, size, mask as usize, 0, 0, 0) };
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn sched_getaffinity(pid: pid_t, size: size_t, mask: *mut 
 
 /// `sysconf(3)`: the number of processors is the configuration's; all else is the system's.
 #[unsafe(no_mangle)]
-pub extern "C" fn sysconf(name: c_int) -> c_long {
+pub(crate) extern "C" fn sysconf(name: c_int) -> c_long {
     if matches!(name, libc::_SC_NPROCESSORS_ONLN | libc::_SC_NPROCESSORS_CONF)
         && let Some(cpus) = context::try_with_run(|shared| cpus(shared))
     {

@@ -15,6 +15,7 @@ pub mod next;
 pub mod raw;
 pub(crate) mod futex;
 mod syscall;
+pub(crate) mod tsc;
 pub(crate) mod watchdog;
 
 use std::cell::Cell;

@@ -156,8 +156,3 @@ fn is_main_program() -> bool {
         })
     }
 }
-
-/// How many threads the process has.
-pub(crate) fn thread_count() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
-}

@@ -14,7 +14,7 @@ use crate::context;
 /// # Safety
 /// As the system call itself.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syscall(
+pub(crate) unsafe extern "C" fn syscall(
     number: c_long,
     a: usize,
     b: usize,

@@ -148,11 +148,12 @@ impl Handle {
         );
         let inside = Current { runtime: Some(self.runtime), node: self.node, task_id: None, ..before };
         let mut future = pin!(future);
+        let location = Location::caller();
         let ended = shared.enter(|| {
             if threads::on_worker() || before.in_runtime {
                 Ok(block_on_thread(shared, inside, |cx| future.as_mut().poll(cx)))
             } else {
-                scheduler::drive(shared, inside, |cx| future.as_mut().poll(cx))
+                scheduler::drive(shared, inside, location, |cx| future.as_mut().poll(cx))
             }
         });
         shared.current.set(before);

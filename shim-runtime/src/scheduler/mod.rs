@@ -5,13 +5,16 @@
 //! slice that each poll costs.
 
 mod policy;
+mod polling;
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) use policy::Ready;
+use polling::{Polling, cancel, poll_task, protected};
+pub(crate) use polling::{drop_future, end_task, finish_thread};
 
 use crate::clock::SimTime;
 use crate::context::{Current, Shared, Wait};
@@ -20,7 +23,7 @@ use crate::node::State;
 use crate::report::{Stall, Stalled};
 use crate::runtime::RuntimeId;
 use crate::task::header::Header;
-use crate::task::{Body, BoxFuture, Id, JoinError, Task, TaskRef};
+use crate::task::{Body, Task, TaskRef};
 use crate::threads::{self, Job, ThreadRef};
 use crate::trace::Kind;
 use crate::world::World;
@@ -58,24 +61,15 @@ enum Picked {
     Stall(Stall),
 }
 
-/// A future that was taken out of the table to be polled.
-struct Polling {
-    future: BoxFuture,
-    waker: Waker,
-    header: Arc<Header>,
-    location: &'static Location<'static>,
-}
-
 /// Polls `root` to its end, and every other task meanwhile.
-#[track_caller]
 pub(crate) fn drive<R>(
     shared: &Arc<Shared>,
     current: Current,
+    location: &'static Location<'static>,
     mut root: impl FnMut(&mut Context<'_>) -> Poll<R>,
 ) -> Result<R, Stalled> {
-    let location = Location::caller();
     threads::as_driver(shared, || {
-        let (task, header) = add_entry_for(shared, Body::Root, "main", current);
+        let (task, header) = add_entry_for(shared, Body::Root, "main", current, location);
         let waker = Waker::from(Arc::clone(&header));
         let _entry = Entry { shared, task, header: Arc::clone(&header) };
         let mut cx = Context::from_waker(&waker);
@@ -87,7 +81,7 @@ pub(crate) fn drive<R>(
             shared.current.set(Current { task: Some(task), task_id: None, in_runtime: true, ..current });
             shared.wait.set(Wait::Waker);
             watchdog::poll_begins(task.id, location);
-            let polled = root(&mut cx);
+            let polled = protected(|| root(&mut cx));
             watchdog::poll_ends();
             polled
         })
@@ -353,103 +347,6 @@ fn charge_slice(shared: &Shared, world: &mut World) {
     }
 }
 
-fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
-    let Polling { mut future, waker, header, location } = polling;
-    header.begin_poll();
-    watchdog::poll_begins(task.id, location);
-    let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
-    watchdog::poll_ends();
-    match polled {
-        Ok(Poll::Pending) => {
-            let wait = shared.wait.get();
-            let late = shared.with(|world| match world.tasks.find(task) {
-                Some(entry) => {
-                    entry.wait = wait;
-                    entry.body = Body::Future(Some(future));
-                    None
-                }
-                // The task's node crashed, or its runtime was shut down, in this very poll.
-                None => Some(future),
-            });
-            drop(late);
-        }
-        Ok(Poll::Ready(())) => {
-            let error = drop_future(future, task);
-            end_task(shared, task, error);
-        }
-        Err(payload) => {
-            let _ = drop_future(future, task);
-            end_task(shared, task, Some(JoinError::panic(Id(task.id), payload)));
-        }
-    }
-    shared.current.set(Current::NONE);
-}
-
-/// Drops a future; a panic of its destructor is the task's panic.
-pub(crate) fn drop_future(future: BoxFuture, task: TaskRef) -> Option<JoinError> {
-    catch_unwind(AssertUnwindSafe(|| drop(future))).err().map(|payload| JoinError::panic(Id(task.id), payload))
-}
-
-/// The task was aborted: its future is dropped instead of polled.
-fn cancel(shared: &Shared, task: TaskRef) {
-    let body = shared.with(|world| {
-        let entry = world.tasks.find(task)?;
-        Some(std::mem::replace(&mut entry.body, Body::Future(None)))
-    });
-    let error = match body {
-        Some(Body::Future(Some(future))) => drop_future(future, task),
-        other => {
-            drop(other);
-            None
-        }
-    };
-    end_task(shared, task, Some(error.unwrap_or_else(|| JoinError::cancelled(Id(task.id)))));
-    shared.current.set(Current::NONE);
-}
-
-/// Takes a task out of the table and tells its joiner.
-pub(crate) fn end_task(shared: &Shared, task: TaskRef, error: Option<JoinError>) {
-    let entry = shared.with(|world| {
-        let entry = world.tasks.remove(task);
-        if let Some(entry) = &entry {
-            let outcome = error.as_ref().map_or(0, |error| if error.is_panic() { 2 } else { 1 });
-            world.record(shared.now.get(), Kind::Done, task.id, outcome);
-            if let Some(runtime) = world.runtimes.get_mut(&entry.runtime) {
-                runtime.alive = runtime.alive.saturating_sub(1);
-            }
-        }
-        entry
-    });
-    if let Some(entry) = entry {
-        finish_entry(entry, error);
-    }
-}
-
-/// Tells a removed task's joiner how it ended.
-pub(crate) fn finish_entry(entry: Task, error: Option<JoinError>) {
-    let Task { header, completion, body, .. } = entry;
-    drop(body);
-    header.close();
-    if let Some(completion) = completion {
-        if let Some(error) = error {
-            completion.fail(error);
-        }
-        completion.finish();
-    }
-}
-
-/// A thread's job is over.
-pub(crate) fn finish_thread(shared: &Shared, task: TaskRef) {
-    let waiting = shared.with(|world| {
-        let entry = world.tasks.find(task)?;
-        world.runtimes.get_mut(&entry.runtime)?.blocking_ended()
-    });
-    end_task(shared, task, None);
-    if let Some(waiting) = waiting {
-        shared.inbox.push(waiting);
-    }
-}
-
 /// Nothing is ready: the clock jumps to the next event.
 fn jump(shared: &Shared) -> Step {
     shared.with(|world| {
@@ -480,11 +377,16 @@ fn keep_wait(shared: &Shared, task: TaskRef) {
 /// Enters a task that stands for the calling thread, on the current node.
 #[track_caller]
 pub(crate) fn add_entry(shared: &Shared, body: Body, what: &'static str) -> (TaskRef, Arc<Header>) {
-    add_entry_for(shared, body, what, shared.current.get())
+    add_entry_for(shared, body, what, shared.current.get(), Location::caller())
 }
 
-#[track_caller]
-fn add_entry_for(shared: &Shared, body: Body, what: &'static str, current: Current) -> (TaskRef, Arc<Header>) {
+fn add_entry_for(
+    shared: &Shared,
+    body: Body,
+    what: &'static str,
+    current: Current,
+    location: &'static Location<'static>,
+) -> (TaskRef, Arc<Header>) {
     let task = shared.with(|world| world.tasks.reserve());
     let header = Header::new(task, Arc::clone(&shared.inbox));
     let entry = Task {
@@ -494,7 +396,7 @@ fn add_entry_for(shared: &Shared, body: Body, what: &'static str, current: Curre
         body,
         waker: Waker::from(Arc::clone(&header)),
         completion: None,
-        location: Location::caller(),
+        location,
         what,
         wait: Wait::Waker,
         header: Arc::clone(&header),

@@ -57,7 +57,7 @@ fn value<T: FromStr>(name: &str) -> Result<Option<T>, BadValue> {
 ///
 /// # Errors
 /// Where one of them cannot be understood.
-pub fn seeds_from_environment() -> Result<Vec<u64>, BadValue> {
+pub(crate) fn seeds_from_environment() -> Result<Vec<u64>, BadValue> {
     for name in ["SIM_SEEDS", "SIM_SEED"] {
         if let Ok(text) = env::var(name) {
             return seeds(&text).map_err(|error| BadValue(format!("{name}: {error}")));
@@ -70,7 +70,7 @@ pub fn seeds_from_environment() -> Result<Vec<u64>, BadValue> {
 ///
 /// # Errors
 /// Where a variable cannot be understood.
-pub fn config() -> Result<Config, BadValue> {
+pub(crate) fn config() -> Result<Config, BadValue> {
     let mut config = Config::default();
     if let Some(seed) = value("SIM_SEED")? {
         config.seed = seed;

@@ -14,6 +14,7 @@ mod zygote;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::panic::Location;
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
@@ -59,19 +60,21 @@ pub fn config_from_environment() -> Config {
 ///
 /// # Panics
 /// Where a seed fails; with its report and the line that repeats it.
+#[track_caller]
 pub fn test<F, Fut>(settings: TestSettings, path: &'static str, body: F)
 where
     F: FnOnce() -> Fut + Send,
     Fut: Future,
     Fut::Output: Termination,
 {
+    let location = Location::caller();
     if std::env::var_os(zygote::VARIABLE).is_some() {
         let seeded = zygote::serve();
-        let outcome = run_seed(&settings, seeded.seed, body);
+        let outcome = run_seed(&settings, seeded.seed, location, body);
         seeded.finish(outcome);
     }
     if std::env::var("SIM_IN_PROCESS").is_ok_and(|text| text == "1") {
-        let outcome = run_seed(&settings, config_from_environment().seed, body);
+        let outcome = run_seed(&settings, config_from_environment().seed, location, body);
         if !outcome.ok {
             panic!("{}", outcome.report.or(outcome.message).unwrap_or_default());
         }
@@ -90,14 +93,19 @@ fn test_name(path: &'static str) -> String {
 }
 
 /// Runs one seed of a test on a fresh thread of this process.
-fn run_seed<F, Fut>(settings: &TestSettings, seed: u64, body: F) -> Outcome
+fn run_seed<F, Fut>(
+    settings: &TestSettings,
+    seed: u64,
+    location: &'static Location<'static>,
+    body: F,
+) -> Outcome
 where
     F: FnOnce() -> Fut + Send,
     Fut: Future,
     Fut::Output: Termination,
 {
     let config = Config { seed, ..config_from_environment() };
-    let runtime = MainRuntime { workers: settings.workers, start_paused: settings.start_paused };
+    let runtime = MainRuntime { location, workers: settings.workers, start_paused: settings.start_paused };
     let local = settings.local;
     host::watchdog::start(config.poll_limit);
     on_fresh_thread(move || {

@@ -157,9 +157,9 @@ fn conclude(settings: &TestSettings, test: &str, failures: &[(u64, Outcome)], la
     let mut text = outcome.message.clone().unwrap_or_else(|| "the run failed".to_owned());
     if let Some(report) = &outcome.report
         && !report.is_empty()
-        && *report != text
     {
-        text = format!("{text}\n{report}");
+        // A stall's report begins with its message.
+        text = if report.starts_with(&text) { report.trim_end().to_owned() } else { format!("{text}\n{report}") };
     }
     let seeds: Vec<String> = failures.iter().map(|(seed, _)| seed.to_string()).collect();
     let others = if failures.len() > 1 { format!(" (failing seeds: {})", seeds.join(", ")) } else { String::new() };

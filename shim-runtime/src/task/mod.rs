@@ -76,7 +76,6 @@ pub(crate) struct Tasks {
     slots: Vec<Option<Task>>,
     free: Vec<u32>,
     next_id: u64,
-    live: usize,
 }
 
 impl Tasks {
@@ -102,7 +101,6 @@ impl Tasks {
     }
 
     pub(crate) fn insert(&mut self, at: TaskRef, task: Task) {
-        self.live += 1;
         self.slots[at.slot as usize] = Some(task);
     }
 
@@ -112,7 +110,6 @@ impl Tasks {
 
     pub(crate) fn remove(&mut self, task: TaskRef) -> Option<Task> {
         self.find(task)?;
-        self.live -= 1;
         self.free.push(task.slot);
         self.slots[task.slot as usize].take()
     }
@@ -121,9 +118,5 @@ impl Tasks {
         self.slots.iter().enumerate().filter_map(|(slot, task)| {
             task.as_ref().map(|task| (TaskRef { slot: slot as u32, id: task.id }, task))
         })
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.live
     }
 }

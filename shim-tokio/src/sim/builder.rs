@@ -120,13 +120,14 @@ impl Builder {
     /// # Errors
     /// Where the run cannot go on (a deadlock, a livelock, a limit, a node's main function that failed), or
     /// the future panics; with the report.
+    #[track_caller]
     pub fn run<F, Fut>(&self, main: F) -> Result<Report<Fut::Output>, Failure>
     where
         F: FnOnce() -> Fut + Send,
         Fut: Future,
         Fut::Output: Send,
     {
-        let runtime = MainRuntime { workers: None, start_paused: self.start_paused };
+        let runtime = MainRuntime { start_paused: self.start_paused, ..MainRuntime::default() };
         let links = self.links.clone();
         let (result, report, summary) = shim_runtime::sweep::on_fresh_thread(|| {
             let (result, report, summary) = run::run(self.config.clone(), runtime, || async move {

@@ -54,7 +54,9 @@ impl Conn<'_> {
             // Going back over what was sent: the peer may hold some of it.
             let (gap, next) = self.t.sacked.gap(self.t.snd_nxt);
             self.t.snd_nxt = gap.min(self.t.snd_max);
-            limit = next.unwrap_or(self.t.snd_max).max(self.t.snd_nxt + 1) - self.t.snd_nxt;
+            if self.t.snd_nxt < self.t.snd_max {
+                limit = next.unwrap_or(self.t.snd_max) - self.t.snd_nxt;
+            }
         }
         if self.t.snd_nxt >= end {
             return self.send_fin();

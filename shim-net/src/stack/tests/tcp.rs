@@ -75,7 +75,6 @@ fn a_large_transfer_is_intact_and_quick() {
     let data = pattern(4 << 20);
     let start = pair.now;
     assert!(pair.transfer((Client, client), (Server, server), &data) == data);
-    eprintln!("4MiB {:?}", pair.now - start);
     // Slow start from 14 kB doubles each 20 ms: eight rounds or so.
     assert!(pair.now - start < Duration::from_millis(400), "{:?}", pair.now - start);
 }
@@ -91,7 +90,6 @@ fn a_megabyte_survives_ten_percent_loss() {
         let data = pattern(1 << 20);
         let start = pair.now;
         assert!(pair.transfer((Client, client), (Server, server), &data) == data);
-        eprintln!("loss10 seed {seed} {:?}", pair.now - start);
         assert!(pair.now - start < Duration::from_secs(60), "seed {seed}: {:?}", pair.now - start);
     }
 }

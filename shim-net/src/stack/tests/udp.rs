@@ -126,3 +126,17 @@ fn loopback_is_immediate() {
     send_to(&mut pair, a, b"here", SocketAddr::from(([127, 0, 0, 1], 7))).unwrap();
     assert_eq!(recv(&mut pair, Client, b, 10), Ok((b"here".to_vec(), 4)));
 }
+
+#[test]
+fn options_of_another_family_are_refused() {
+    let mut pair = Pair::new();
+    let udp = socket(&mut pair, Client, 0);
+    let tcp = pair.tcp_socket(Client);
+    pair.at(Client, |stack, now| {
+        assert_eq!(stack.set_option(udp, Name::NoDelay, Value::Int(1), now), Err(Errno::EOPNOTSUPP));
+        assert_eq!(stack.set_option(udp, Name::OnlyV6, Value::Int(1), now), Err(Errno::ENOPROTOOPT));
+        assert_eq!(stack.set_option(tcp, Name::UdpSegment, Value::Int(1), now), Err(Errno::ENOPROTOOPT));
+        assert_eq!(stack.option(tcp, Name::Type), Ok(Value::Int(libc::SOCK_STREAM)));
+        assert_eq!(stack.option(tcp, Name::AcceptsConnections), Ok(Value::Int(0)));
+    });
+}

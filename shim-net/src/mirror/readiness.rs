@@ -1,0 +1,90 @@
+//! The future of `ready`: one place in a socket's list of waiting tasks.
+//!
+//! Owns [`Readiness`]. Must not know what is done once the socket is ready. Invariant: a future that is
+//! dropped leaves the list, and takes no other with it, also where one task waits twice for one socket.
+//!
+//! The list tells its wakers apart by `will_wake`, and two futures of one task have the same waker. So each
+//! future that must wait puts a waker of its own before the task's.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use real::io::{Interest, Ready};
+
+use crate::sys::{self, SocketId};
+
+/// Waits until a socket is ready.
+pub(crate) struct Readiness {
+    id: SocketId,
+    interest: Interest,
+    place: Option<Place>,
+}
+
+/// What is in the list.
+struct Place {
+    forward: Arc<Forward>,
+    waker: Waker,
+}
+
+/// Wakes the task that polled last.
+struct Forward(Mutex<Waker>);
+
+impl Readiness {
+    pub(crate) fn new(id: SocketId, interest: Interest) -> Readiness {
+        Readiness { id, interest, place: None }
+    }
+}
+
+impl Future for Readiness {
+    type Output = io::Result<Ready>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        let (id, interest) = (self.id, self.interest);
+        let place = match &mut self.place {
+            Some(place) => {
+                place.forward.renew(cx.waker());
+                place
+            }
+            empty => {
+                let ready = sys::ready_for(id, interest);
+                if !ready.is_empty() {
+                    return Poll::Ready(Ok(ready));
+                }
+                let forward = Arc::new(Forward(Mutex::new(cx.waker().clone())));
+                empty.insert(Place { waker: Waker::from(Arc::clone(&forward)), forward })
+            }
+        };
+        sys::poll_ready(id, interest, &mut Context::from_waker(&place.waker))
+    }
+}
+
+impl Drop for Readiness {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            sys::forget(self.id, &place.waker);
+        }
+    }
+}
+
+impl Forward {
+    fn renew(&self, waker: &Waker) {
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = if own.will_wake(waker) { None } else { Some(std::mem::replace(&mut *own, waker.clone())) };
+        drop(own);
+        drop(old);
+    }
+}
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        waker.wake();
+    }
+}

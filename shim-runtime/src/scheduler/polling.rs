@@ -1,0 +1,135 @@
+//! Polling one task, and what its end means.
+//!
+//! Owns the catching of panics, and the order of an end: the future is dropped, the task leaves the table,
+//! the joiner is told. Must not choose tasks. Invariant: the world is not borrowed while a future is polled
+//! or dropped.
+
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::context::{Current, Shared};
+use crate::host::watchdog;
+use crate::task::header::Header;
+use crate::task::{Body, BoxFuture, Id, JoinError, Task, TaskRef};
+use crate::trace::Kind;
+
+/// A future that was taken out of the table to be polled.
+pub(super) struct Polling {
+    pub(super) future: BoxFuture,
+    pub(super) waker: Waker,
+    pub(super) header: Arc<Header>,
+    pub(super) location: &'static Location<'static>,
+}
+
+/// Calls `f` so that a backtrace from inside ends there.
+pub(super) fn protected<R>(f: impl FnOnce() -> R) -> R {
+    __rust_begin_short_backtrace(f)
+}
+
+/// std ends a short backtrace at a function of this name: what is above it is the scheduler's.
+#[inline(never)]
+fn __rust_begin_short_backtrace<R>(f: impl FnOnce() -> R) -> R {
+    let result = f();
+    std::hint::black_box(());
+    result
+}
+
+pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
+    let Polling { mut future, waker, header, location } = polling;
+    header.begin_poll();
+    watchdog::poll_begins(task.id, location);
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        __rust_begin_short_backtrace(|| future.as_mut().poll(&mut Context::from_waker(&waker)))
+    }));
+    watchdog::poll_ends();
+    match polled {
+        Ok(Poll::Pending) => {
+            let wait = shared.wait.get();
+            let late = shared.with(|world| match world.tasks.find(task) {
+                Some(entry) => {
+                    entry.wait = wait;
+                    entry.body = Body::Future(Some(future));
+                    None
+                }
+                // The task's node crashed, or its runtime was shut down, in this very poll.
+                None => Some(future),
+            });
+            drop(late);
+        }
+        Ok(Poll::Ready(())) => {
+            let error = drop_future(future, task);
+            end_task(shared, task, error);
+        }
+        Err(payload) => {
+            let _ = drop_future(future, task);
+            end_task(shared, task, Some(JoinError::panic(Id(task.id), payload)));
+        }
+    }
+    shared.current.set(Current::NONE);
+}
+
+/// Drops a future; a panic of its destructor is the task's panic.
+pub(crate) fn drop_future(future: BoxFuture, task: TaskRef) -> Option<JoinError> {
+    catch_unwind(AssertUnwindSafe(|| drop(future))).err().map(|payload| JoinError::panic(Id(task.id), payload))
+}
+
+/// The task was aborted: its future is dropped instead of polled.
+pub(super) fn cancel(shared: &Shared, task: TaskRef) {
+    let body = shared.with(|world| {
+        let entry = world.tasks.find(task)?;
+        Some(std::mem::replace(&mut entry.body, Body::Future(None)))
+    });
+    let error = match body {
+        Some(Body::Future(Some(future))) => drop_future(future, task),
+        other => {
+            drop(other);
+            None
+        }
+    };
+    end_task(shared, task, Some(error.unwrap_or_else(|| JoinError::cancelled(Id(task.id)))));
+    shared.current.set(Current::NONE);
+}
+
+/// Takes a task out of the table and tells its joiner.
+pub(crate) fn end_task(shared: &Shared, task: TaskRef, error: Option<JoinError>) {
+    let entry = shared.with(|world| {
+        let entry = world.tasks.remove(task);
+        if let Some(entry) = &entry {
+            let outcome = error.as_ref().map_or(0, |error| if error.is_panic() { 2 } else { 1 });
+            world.record(shared.now.get(), Kind::Done, task.id, outcome);
+            if let Some(runtime) = world.runtimes.get_mut(&entry.runtime) {
+                runtime.alive = runtime.alive.saturating_sub(1);
+            }
+        }
+        entry
+    });
+    if let Some(entry) = entry {
+        finish_entry(entry, error);
+    }
+}
+
+/// Tells a removed task's joiner how it ended.
+pub(crate) fn finish_entry(entry: Task, error: Option<JoinError>) {
+    let Task { header, completion, body, .. } = entry;
+    drop(body);
+    header.close();
+    if let Some(completion) = completion {
+        if let Some(error) = error {
+            completion.fail(error);
+        }
+        completion.finish();
+    }
+}
+
+/// A thread's job is over.
+pub(crate) fn finish_thread(shared: &Shared, task: TaskRef) {
+    let waiting = shared.with(|world| {
+        let entry = world.tasks.find(task)?;
+        world.runtimes.get_mut(&entry.runtime)?.blocking_ended()
+    });
+    end_task(shared, task, None);
+    if let Some(waiting) = waiting {
+        shared.inbox.push(waiting);
+    }
+}
