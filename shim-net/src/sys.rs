@@ -209,16 +209,18 @@ pub fn describe(id: SocketId) -> io::Result<(Domain, Kind)> {
 
 /// What the socket is ready for at this moment; nothing where it is not open.
 pub fn ready_now(id: SocketId) -> Ready {
-    call(id, |stack, _| stack.ready(id)).unwrap_or(Ready::EMPTY)
+    let shown = |stack: &mut Stack, _: &mut DeviceContext<'_>| {
+        let level = stack.level(id)?;
+        Ok(stack.table.find(id)?.core.waiters.cache.peek(level))
+    };
+    call(id, shown).unwrap_or(Ready::EMPTY)
 }
 
 /// Hides `ready` until the next event on the socket: an operation said that it would block.
 /// The closed bits are never hidden, as with tokio.
 pub fn clear_ready(id: SocketId, ready: Ready) {
-    let hide = ready - Ready::READ_CLOSED - Ready::WRITE_CLOSED;
     let cleared = call(id, |stack, _| {
-        let masked = &mut stack.table.find_mut(id)?.core.waiters.masked.0;
-        *masked |= hide;
+        stack.table.find_mut(id)?.core.waiters.cache.clear(ready);
         Ok(())
     });
     drop(cleared);
@@ -261,9 +263,21 @@ pub fn poll_recv(
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
+    let asked = buffer.remaining();
     poll(id, Direction::Read.mask(), wait, cx.waker(), |stack, cx| {
-        stack.recv(id, buffer, false, cx.now).map(|_| ())
+        let length = stack.recv(id, buffer, false, cx.now)?;
+        note_partial(stack, id, length, asked, Ready::READABLE);
+        Ok(())
     })
+}
+
+/// A stream that gave or took less than was asked has no more, or no more room, for now.
+fn note_partial(stack: &mut Stack, id: SocketId, done: usize, asked: usize, ready: Ready) {
+    if (1..asked).contains(&done)
+        && let Ok(socket) = stack.table.find_mut(id)
+    {
+        socket.core.waiters.cache.partial(ready);
+    }
 }
 
 /// As [`recv`] with `peek`, or stores the waker.
@@ -311,8 +325,11 @@ pub fn poll_send_to(
     to: Option<&Addr>,
     extra: SendExtra,
 ) -> Poll<io::Result<usize>> {
+    let asked = data.iter().map(|part| part.len()).sum();
     poll(id, Direction::Write.mask(), wait, cx.waker(), |stack, cx| {
-        stack.send_to(id, data, to, extra, cx.now)
+        let length = stack.send_to(id, data, to, extra, cx.now)?;
+        note_partial(stack, id, length, asked, Ready::WRITABLE);
+        Ok(length)
     })
 }
 
@@ -347,6 +364,7 @@ fn poll<R>(
             if let Err(Errno::EAGAIN) = result
                 && let Ok(socket) = stack.table.find_mut(id)
             {
+                socket.core.waiters.cache.partial(mask);
                 *displaced = socket.core.waiters.register(mask, wait, waker);
             }
             result

@@ -34,6 +34,8 @@ pub struct Config {
     pub time_limit: Duration,
     /// How much real time one poll may take before the watchdog ends the process.
     pub poll_limit: Duration,
+    /// How much real time a run may take before the watchdog ends the process.
+    pub real_limit: Duration,
     /// Whether each decision is printed to standard error.
     pub log: bool,
     /// How many processors a node has.
@@ -51,6 +53,7 @@ impl Default for Config {
             max_steps_without_event: 10_000_000,
             time_limit: Duration::from_secs(500 * 365 * 24 * 3600),
             poll_limit: Duration::from_secs(10),
+            real_limit: Duration::from_secs(600),
             log: false,
             cpus: 4,
         }

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) woken: Vec<TaskRef>,
     /// The task that was polled last: what it wakes of itself goes behind the others.
     pub(crate) last_polled: Option<TaskRef>,
+    /// When a task was polled last.
+    pub(crate) last_poll_at: SimTime,
     /// The step at which the last event fired.
     pub(crate) last_event_step: u64,
     /// Why the run cannot be repeated exactly, one line each.
@@ -68,6 +70,7 @@ impl World {
             wakes: Vec::new(),
             woken: Vec::new(),
             last_polled: None,
+            last_poll_at: SimTime::ZERO,
             last_event_step: 0,
             not_deterministic: Vec::new(),
             failures: Vec::new(),

@@ -72,7 +72,11 @@ pub struct Resolving(State);
 enum State {
     Known(Vec<SocketAddr>),
     /// A name, which has had its turn or not.
-    Name { host: String, port: u16, turned: bool },
+    Name {
+        host: String,
+        port: u16,
+        turned: bool,
+    },
     Failed(Option<io::Error>),
 }
 

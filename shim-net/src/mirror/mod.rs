@@ -9,6 +9,7 @@ mod io;
 
 mod addr;
 mod lookup_host;
+mod options;
 mod readiness;
 mod socket;
 pub mod tcp;
@@ -21,3 +22,7 @@ pub use tcp::listener::TcpListener;
 pub use tcp::socket::TcpSocket;
 pub use tcp::stream::TcpStream;
 pub use udp::UdpSocket;
+pub use unix::datagram::UnixDatagram;
+pub use unix::listener::UnixListener;
+pub use unix::socket::UnixSocket;
+pub use unix::stream::UnixStream;

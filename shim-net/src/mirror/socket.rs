@@ -4,23 +4,21 @@
 //! kind of socket it is. Invariant: a socket is closed exactly once, when its holder is dropped or has given
 //! it away.
 
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BufMut;
 use real::io::{Interest, ReadBuf, Ready};
 use real::task::coop;
-use shim_runtime::runtime::Handle;
+use shim_runtime::runtime::CONTEXT_MISSING_ERROR;
+use shim_runtime::time::in_runtime_context;
 
 use super::readiness::Readiness;
-use super::unix::unix_name;
 use crate::host::fd;
-use crate::sys::{self, Addr, Direction, Domain, Kind, Name, SocketId, Value, Wait};
+use crate::sys::{self, Addr, Direction, Domain, Kind, SocketId, Wait};
 
 /// The most that a stream copies at once into a buffer of unknown kind.
 const COPY_BYTES_MAX: usize = 64 << 10;
@@ -64,7 +62,7 @@ impl Socket {
     /// Outside a runtime.
     #[track_caller]
     pub(crate) fn register(self) -> Socket {
-        drop(Handle::current());
+        assert!(in_runtime_context(), "{CONTEXT_MISSING_ERROR}");
         self
     }
 
@@ -82,13 +80,6 @@ impl Socket {
             RUSTFLAGS. See github.com/tokio-rs/tokio/issues/7172 for details."
         );
         Ok(socket.register())
-    }
-
-    /// Gives the number away: the socket stays open.
-    pub(crate) fn into_id(self) -> SocketId {
-        let id = self.id;
-        mem::forget(self);
-        id
     }
 
     /// Gives the socket away as a descriptor.
@@ -113,36 +104,6 @@ impl Socket {
     /// As [`raw_fd`](Socket::raw_fd), for as long as the socket is held.
     pub(crate) fn borrow_fd(&self) -> BorrowedFd<'_> {
         fd::as_fd(self, self.id)
-    }
-}
-
-/// Reports.
-impl Socket {
-    /// The addresses of the socket under the name of its type. Asks for no descriptor, and may be called
-    /// where there is no simulation.
-    pub(crate) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct(name);
-        if shim_runtime::in_simulation() {
-            if let Ok(address) = sys::local_addr(self.id) {
-                out.field("addr", &Shown(address));
-            }
-            if let Ok(address) = sys::peer_addr(self.id) {
-                out.field("peer", &Shown(address));
-            }
-        }
-        out.field("socket", &self.id.0).finish()
-    }
-}
-
-/// An address as std shows it.
-struct Shown(Addr);
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Addr::Inet(address) => address.fmt(f),
-            Addr::Unix(address) => unix_name(address.clone()).fmt(f),
-        }
     }
 }
 
@@ -223,7 +184,11 @@ impl Socket {
         poll_with_budget(cx, |cx| sys::poll_recv(self.id, Wait::Slot, cx, buffer))
     }
 
-    pub(crate) fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
         poll_with_budget(cx, |cx| sys::poll_peek(self.id, Wait::Slot, cx, buffer))
     }
 
@@ -287,54 +252,4 @@ fn copy_into<R>(
     let (len, rest) = read(&mut space)?;
     buffer.put_slice(&space[..len]);
     Ok((len, rest))
-}
-
-/// Options.
-impl Socket {
-    pub(crate) fn flag(&self, name: Name) -> io::Result<bool> {
-        self.number(name).map(|value| value != 0)
-    }
-
-    pub(crate) fn set_flag(&self, name: Name, on: bool) -> io::Result<()> {
-        self.set_number(name, on.into())
-    }
-
-    pub(crate) fn number(&self, name: Name) -> io::Result<u32> {
-        match sys::option(self.id, name)? {
-            Value::Int(value) => Ok(value as u32),
-            other => panic!("invariant: {name:?} is a number, not {other:?}"),
-        }
-    }
-
-    pub(crate) fn set_number(&self, name: Name, value: u32) -> io::Result<()> {
-        sys::set_option(self.id, name, Value::Int(value as i32))
-    }
-
-    pub(crate) fn linger(&self) -> io::Result<Option<Duration>> {
-        match sys::option(self.id, Name::Linger)? {
-            Value::Linger(linger) => Ok(linger),
-            other => panic!("invariant: SO_LINGER is a time, not {other:?}"),
-        }
-    }
-
-    /// Sets `SO_LINGER`, whose unit is the second.
-    pub(crate) fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        let linger = linger.map(|time| Duration::from_secs(time.as_secs()));
-        sys::set_option(self.id, Name::Linger, Value::Linger(linger))
-    }
-
-    /// The interface that the socket is tied to.
-    pub(crate) fn device(&self) -> io::Result<Option<Vec<u8>>> {
-        match sys::option(self.id, Name::BindToDevice)? {
-            Value::Bytes(mut name) => {
-                name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
-                Ok(Some(name).filter(|name| !name.is_empty()))
-            }
-            other => panic!("invariant: SO_BINDTODEVICE is a name, not {other:?}"),
-        }
-    }
-
-    pub(crate) fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
-        sys::set_option(self.id, Name::BindToDevice, Value::Bytes(interface.unwrap_or_default().to_vec()))
-    }
 }

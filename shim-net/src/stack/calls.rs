@@ -251,8 +251,14 @@ impl Stack {
         Ok(())
     }
 
-    /// What the socket is ready for, less what is masked.
-    pub(crate) fn ready(&self, id: SocketId) -> Result<Ready> {
+    /// What the socket is ready for, as far as tokio would know.
+    pub(crate) fn ready(&mut self, id: SocketId) -> Result<Ready> {
+        let level = self.level(id)?;
+        Ok(self.table.find_mut(id)?.core.waiters.cache.look(level))
+    }
+
+    /// What the socket is ready for at this moment.
+    pub(crate) fn level(&self, id: SocketId) -> Result<Ready> {
         let socket = self.table.find(id)?;
         let core = &socket.core;
         let events = match &socket.inner {
@@ -260,7 +266,7 @@ impl Stack {
             Inner::Udp(udp) => udp.events(core),
             Inner::Unix(unix) => self.unix_events(core, unix),
         };
-        Ok(events.ready() - core.waiters.masked.0)
+        Ok(events.ready())
     }
 
     /// Removes the name of a Unix socket's file.

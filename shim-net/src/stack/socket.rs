@@ -233,17 +233,53 @@ pub(crate) struct Waiters {
     reader: Option<Waker>,
     writer: Option<Waker>,
     list: Vec<(Ready, Waker)>,
-    /// What `clear_ready` hides until the next event.
-    pub(crate) masked: Masked,
+    pub(crate) cache: Cache,
 }
 
-/// Readiness bits that are hidden.
+/// What tokio remembers of a socket's readiness between two looks at it.
+///
+/// Bits that were shown stay shown until an operation says that it would block, also where the socket has
+/// ceased to be ready meanwhile; bits that were cleared stay hidden until the next event, also where the
+/// socket is ready. Programs that loop over `writable` and `try_write` until the latter would block rely on
+/// the first; programs whose `try_io` says "would block" for reasons of their own rely on the second.
 #[derive(Clone, Copy)]
-pub(crate) struct Masked(pub(crate) Ready);
+pub(crate) struct Cache {
+    shown: Ready,
+    hidden: Ready,
+}
 
-impl Default for Masked {
-    fn default() -> Masked {
-        Masked(Ready::EMPTY)
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache { shown: Ready::EMPTY, hidden: Ready::EMPTY }
+    }
+}
+
+impl Cache {
+    /// What is shown of `level`, which is what the socket is ready for now.
+    pub(crate) fn look(&mut self, level: Ready) -> Ready {
+        self.shown |= (level - self.hidden) & (Ready::READABLE | Ready::WRITABLE);
+        (level - self.hidden) | self.shown
+    }
+
+    /// As [`Cache::look`], remembering nothing.
+    pub(crate) fn peek(self, level: Ready) -> Ready {
+        (level - self.hidden) | self.shown
+    }
+
+    /// An operation on the bits of `ready` would block. The closed bits stay.
+    pub(crate) fn clear(&mut self, ready: Ready) {
+        self.shown = self.shown - ready;
+        self.hidden |= ready - Ready::READ_CLOSED - Ready::WRITE_CLOSED;
+    }
+
+    /// An operation on the bits of `ready` did part of what was asked: the rest would block.
+    pub(crate) fn partial(&mut self, ready: Ready) {
+        self.shown = self.shown - ready;
+    }
+
+    /// An event on the bits of `ready`.
+    fn event(&mut self, ready: Ready) {
+        self.hidden = self.hidden - ready;
     }
 }
 
@@ -280,7 +316,7 @@ impl Waiters {
 
     /// An event on the bits of `mask`: shows them again and wakes who waits for one of them.
     pub(crate) fn wake(&mut self, mask: Ready, fx: &mut Effects) {
-        self.masked.0 = self.masked.0 - mask;
+        self.cache.event(mask);
         if mask.is_readable() {
             fx.wakes.extend(self.reader.take());
         }

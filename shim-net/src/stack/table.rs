@@ -143,6 +143,11 @@ impl Table {
         self.slots.iter().filter_map(|slot| slot.socket.as_deref())
     }
 
+    /// All open sockets.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.slots.iter_mut().filter_map(|slot| slot.socket.as_deref_mut())
+    }
+
     /// Takes all sockets out without a word.
     pub(crate) fn drain(&mut self) -> Vec<Socket> {
         let indices = 0..self.slots.len() as u32;

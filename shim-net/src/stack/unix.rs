@@ -106,7 +106,8 @@ impl Stack {
                 name = own;
             }
         }
-        if self.unix_names.get(&name).copied().flatten().is_some() {
+        // A path outlives its socket until somebody removes the file; an abstract name does not.
+        if matches!((&name, self.unix_names.get(&name)), (UnixAddr::Path(_), Some(_)) | (_, Some(Some(_)))) {
             return Err(Errno::EADDRINUSE);
         }
         self.unix_names.insert(name.clone(), Some(id));
@@ -318,8 +319,14 @@ impl Stack {
                 (received, std::mem::take(blocked))
             }
         };
+        // Those who were refused, and those who saw by readiness that there is no room.
         for sender in result.1 {
             self.wake_peer_writers(Some(sender));
+        }
+        for socket in self.table.iter_mut() {
+            if matches!(&socket.inner, Inner::Unix(unix) if unix.peer == Some(id)) {
+                socket.core.wake_writers(&mut self.fx);
+            }
         }
         Ok(result.0)
     }

@@ -8,7 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::runtime_object::{Runtime, RuntimeFlavor};
+use super::local_runtime::{LocalOptions, LocalRuntime};
+use super::runtime_object::{Runtime, RuntimeFlavor, RuntimeSettings};
 
 /// Builds a runtime: a group of tasks of the current node.
 pub struct Builder {
@@ -17,6 +18,16 @@ pub struct Builder {
     max_blocking_threads: usize,
     start_paused: bool,
     name: Option<String>,
+    hooks: ThreadHooks,
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// What a program wants to be called for its threads.
+#[derive(Clone, Default)]
+pub(crate) struct ThreadHooks {
+    pub(crate) start: Option<Hook>,
+    pub(crate) stop: Option<Hook>,
 }
 
 impl Builder {
@@ -31,7 +42,7 @@ impl Builder {
     }
 
     fn new(flavor: RuntimeFlavor) -> Builder {
-        Builder { flavor, worker_threads: None, max_blocking_threads: 512, start_paused: false, name: None }
+        Builder { flavor, worker_threads: None, max_blocking_threads: 512, start_paused: false, name: None, hooks: ThreadHooks::default() }
     }
 
     /// Enables everything, which is always on.
@@ -155,7 +166,64 @@ impl Builder {
             RuntimeFlavor::CurrentThread => 1,
             RuntimeFlavor::MultiThread => self.worker_threads.unwrap_or(0),
         };
-        Ok(Runtime::make(self.flavor, workers, self.max_blocking_threads, self.start_paused, self.name.clone()))
+        let settings = RuntimeSettings {
+            flavor: self.flavor,
+            workers,
+            max_blocking: self.max_blocking_threads,
+            start_paused: self.start_paused,
+            name: self.name.clone(),
+            hooks: self.hooks.clone(),
+        };
+        Ok(Runtime::make(settings))
+    }
+
+    /// Makes a local runtime on the current node.
+    ///
+    /// # Errors
+    /// None in a simulation.
+    ///
+    /// # Panics
+    /// For a multi-threaded runtime.
+    #[track_caller]
+    pub fn build_local(&mut self, _options: LocalOptions) -> io::Result<LocalRuntime> {
+        assert!(self.flavor == RuntimeFlavor::CurrentThread, "multi_thread is not supported for LocalRuntime");
+        self.build().map(LocalRuntime::around)
+    }
+
+    /// Called once for each worker that the runtime says that it has, when it is made.
+    pub fn on_thread_start<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.hooks.start = Some(Arc::new(f));
+        self
+    }
+
+    /// Called once for each worker that the runtime says that it has, when it ends.
+    pub fn on_thread_stop<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.hooks.stop = Some(Arc::new(f));
+        self
+    }
+
+    /// Accepted; a simulated worker never parks.
+    pub fn on_thread_park<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        drop(f);
+        self
+    }
+
+    /// Accepted; a simulated worker never parks.
+    pub fn on_thread_unpark<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        drop(f);
+        self
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod builder;
 mod handle;
+mod local_runtime;
 mod metrics;
 pub(crate) mod real;
 mod runtime_object;
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle, TryCurrentError};
+pub use local_runtime::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
 pub(crate) use runtime_object::add_runtime;
 pub use runtime_object::{Runtime, RuntimeFlavor};

@@ -9,6 +9,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::builder::ThreadHooks;
 use super::metrics::RuntimeMetrics;
 use super::{EnterGuard, Handle, RuntimeId, RuntimeState};
 use crate::context::{self, Shared, Wait};
@@ -30,6 +31,18 @@ pub enum RuntimeFlavor {
 pub struct Runtime {
     handle: Handle,
     down: bool,
+    workers: usize,
+    hooks: ThreadHooks,
+}
+
+/// What a builder asks for.
+pub(crate) struct RuntimeSettings {
+    pub(crate) flavor: RuntimeFlavor,
+    pub(crate) workers: usize,
+    pub(crate) max_blocking: usize,
+    pub(crate) start_paused: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) hooks: ThreadHooks,
 }
 
 impl UnwindSafe for Runtime {}
@@ -44,26 +57,25 @@ impl Runtime {
         super::Builder::new_multi_thread().enable_all().build()
     }
 
-    pub(crate) fn make(
-        flavor: RuntimeFlavor,
-        workers: usize,
-        max_blocking: usize,
-        start_paused: bool,
-        name: Option<String>,
-    ) -> Runtime {
+    pub(crate) fn make(settings: RuntimeSettings) -> Runtime {
+        let RuntimeSettings { flavor, workers, max_blocking, start_paused, name, hooks } = settings;
         let shared = context::shared().unwrap_or_else(run::ambient);
         let node = shared.current.get().node;
         let id = add_runtime(&shared, flavor, workers);
-        shared.with(|world| {
-            if let Some(runtime) = world.runtimes.get_mut(&id) {
-                runtime.max_blocking = max_blocking;
-                runtime.name.clone_from(&name);
-            }
+        let workers = shared.with(|world| {
+            let Some(runtime) = world.runtimes.get_mut(&id) else { return 0 };
+            runtime.max_blocking = max_blocking;
+            runtime.name.clone_from(&name);
+            if flavor == RuntimeFlavor::MultiThread { runtime.workers } else { 0 }
         });
         if start_paused {
             shared.paused.set(shared.paused.get() + 1);
         }
-        Runtime { handle: Handle { shared, runtime: id, node, name: name.map(Arc::from) }, down: false }
+        if let Some(start) = &hooks.start {
+            (0..workers).for_each(|_| start());
+        }
+        let handle = Handle { shared, runtime: id, node, name: name.map(Arc::from) };
+        Runtime { handle, down: false, workers, hooks }
     }
 
     /// The handle through which tasks are spawned.
@@ -135,6 +147,9 @@ impl Runtime {
             });
             if patience != Some(Duration::ZERO) {
                 wait_for_blocking(shared, runtime, patience);
+            }
+            if let Some(stop) = &self.hooks.stop {
+                (0..self.workers).for_each(|_| stop());
             }
             shared.with(|world| {
                 if world.runtimes.get(&runtime).is_some_and(|state| state.blocking == 0) {

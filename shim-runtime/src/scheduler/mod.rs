@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 pub(crate) use policy::Ready;
 use polling::{Polling, cancel, poll_task, protected};
@@ -27,6 +28,10 @@ use crate::task::{Body, Task, TaskRef};
 use crate::threads::{self, Job, ThreadRef};
 use crate::trace::Kind;
 use crate::world::World;
+
+/// When only a device has events left (keep-alive probes, which never end) and no task was polled for this
+/// long, nobody waits for anything that will come.
+const QUIET: Duration = Duration::from_secs(24 * 3600);
 
 /// Something that will happen.
 pub(crate) enum Event {
@@ -326,6 +331,7 @@ fn pick(shared: &Shared, world: &mut World) -> Picked {
         world.trace.step += 1;
         world.last_polled = Some(task);
         charge_slice(shared, world);
+        world.last_poll_at = shared.now.get();
         world.record(shared.now.get(), Kind::Poll, task.id, u64::from(node.0));
         if matches!(picked, Picked::Future(..) | Picked::Abort(_)) {
             shared.current.set(current);
@@ -357,6 +363,9 @@ fn jump(shared: &Shared) -> Step {
                 Step::Stalled(Stall::Deadlock)
             };
         };
+        if at - world.last_poll_at > QUIET && !world.queue.iter().any(|(_, event)| matches!(event, Event::Timer(_))) {
+            return Step::Stalled(Stall::Deadlock);
+        }
         if at.since_start() > world.config.time_limit {
             return Step::Stalled(Stall::TimeLimit);
         }

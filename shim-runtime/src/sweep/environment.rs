@@ -87,6 +87,9 @@ pub(crate) fn config() -> Result<Config, BadValue> {
     if let Some(seconds) = value::<u64>("SIM_POLL_LIMIT_SECS")? {
         config.poll_limit = Duration::from_secs(seconds);
     }
+    if let Some(seconds) = value::<u64>("SIM_REAL_LIMIT_SECS")? {
+        config.real_limit = Duration::from_secs(seconds);
+    }
     if let Some(cpus) = value::<usize>("SIM_CPUS")? {
         config.cpus = cpus.max(1);
     }

@@ -96,10 +96,13 @@ impl Drop for Zygote {
 fn died(status: ExitStatus, printed: &str) -> Outcome {
     let message = match (status.signal(), status.code()) {
         (Some(signal), _) => format!("the process of the run was killed by signal {signal}"),
-        (None, Some(EXIT_STUCK)) => "a poll did not return".to_owned(),
+        (None, Some(EXIT_STUCK)) => {
+            let line = printed.lines().rev().find_map(|line| line.strip_prefix("simulation: "));
+            format!("simulation: {}", line.unwrap_or("a poll did not return"))
+        }
         (None, code) => format!("the process of the run exited with code {}", code.unwrap_or(-1)),
     };
-    let report = printed.find("simulation:").map(|at| printed[at..].to_owned());
+    let report = printed.rfind("simulation:").map(|at| printed[at..].to_owned());
     Outcome { ok: false, message: Some(message), report, ..Outcome::default() }
 }
 

@@ -1,10 +1,11 @@
-//! The service on four machines, and a network between them that is not always there.
+//! The service on three machines, and a network between them that is not always there.
 //!
 //! `run` is one day of it, under the current seed: both programs by their own `main`, customers that repeat an order
 //! until they hear of it, and one misfortune. It reports; what must hold is for the caller to assert.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use inventory::api::{Delivery, Order};
@@ -23,6 +24,9 @@ const THINKING_MS_MAX: u64 = 200;
 const PLENTY: u32 = 1000;
 const SCARCE: u32 = 8;
 const URL: &str = "http://front:3000";
+
+/// What was delivered in the morning.
+const DELIVERED: [(&str, u32); 2] = [("nails", PLENTY), ("anvil", SCARCE)];
 
 /// What may happen while the customers order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,15 +58,40 @@ pub(crate) struct Outcome {
     /// How many orders were placed, and how many of them answered that there is not enough.
     pub(crate) placed: usize,
     pub(crate) refused: usize,
-    /// What happened, in order, each with its virtual time.
-    pub(crate) account: Vec<(Duration, String)>,
+    /// What happened, in order.
+    pub(crate) account: Vec<Event>,
+}
+
+/// Something that a reader of the account wants to know.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// The virtual time.
+    pub(crate) at: Duration,
+    /// The machine, or `network`.
+    pub(crate) place: &'static str,
+    pub(crate) what: String,
+}
+
+/// Where everybody notes what happens.
+#[derive(Clone, Default)]
+struct Account(Arc<Mutex<Vec<Event>>>);
+
+impl Account {
+    fn note(&self, place: &'static str, what: String) {
+        let event = Event { at: sim::elapsed(), place, what };
+        self.0.lock().expect("nobody panics with this lock held").push(event);
+    }
+
+    fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().expect("nobody panics with this lock held"))
+    }
 }
 
 /// The account, a line for each event.
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, what) in &self.account {
-            writeln!(formatter, "{:>9.3} s  {what}", at.as_secs_f64())?;
+        for Event { at, place, what } in &self.account {
+            writeln!(formatter, "{:>9.3} s  {place:<8} {what}", at.as_secs_f64())?;
         }
         for (item, order, count) in &self.acknowledged {
             writeln!(formatter, "             {order}: {count} of {item}")?;
@@ -82,61 +111,71 @@ fn draw(random: &mut fastrand::Rng) -> (Misfortune, Duration, Duration) {
     (misfortune, Duration::from_millis(random.u64(100..2500)), Duration::from_millis(random.u64(400..2600)))
 }
 
-pub(crate) async fn run() -> Outcome {
-    // Environment variables belong to the process, so each program reads the same ones.
+/// Does the misfortune, and undoes it.
+async fn suffer(misfortune: Misfortune, lasts: Duration, account: &Account) {
+    let (place, begin, end, name): (_, fn(), fn(), _) = match misfortune {
+        Misfortune::StoreCutOff => (
+            "network",
+            || sim::partition("front", "store"),
+            || sim::repair("front", "store"),
+            "front and store cannot reach each other",
+        ),
+        Misfortune::FrontCutOff => (
+            "network",
+            || sim::partition("test", "front"),
+            || sim::repair("test", "front"),
+            "the customers cannot reach the front",
+        ),
+        Misfortune::MessagesHeld => (
+            "network",
+            || sim::hold("front", "store"),
+            || sim::release("front", "store"),
+            "what front and store say to each other is held",
+        ),
+        Misfortune::FrontDies => {
+            ("front", || sim::crash("front"), || sim::start("front"), "the process dies")
+        }
+    };
+    account.note(place, format!("{name}, for {lasts:?}"));
+    begin();
+    sleep(lasts).await;
+    end();
+    account.note(place, "all is well again".to_owned());
+}
+
+/// Environment variables belong to the process, so each program reads the same ones.
+fn configure() {
     // SAFETY: a simulation runs one thread at a time, and no program has been started yet.
     unsafe {
         std::env::set_var("LISTEN_ADDR", "0.0.0.0:3000");
         std::env::set_var("STORE_ADDR", "0.0.0.0:6379");
         std::env::set_var("REDIS_URL", "redis://store:6379");
     }
+}
+
+pub(crate) async fn run() -> Outcome {
+    configure();
     let mut random = fastrand::Rng::with_seed(sim::seed());
     let (misfortune, begins, lasts) = draw(&mut random);
-    let mut account = Vec::new();
-    let mut note = |what: String| account.push((sim::elapsed(), what));
+    let account = Account::default();
 
     sim::default_link().latency_ms(1..=5);
     sim::node("store").main(inventory::store::main);
     sim::node("front").main(inventory::front::main);
     let clerk = Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().expect("a client");
-    let delivered = [("nails", PLENTY), ("anvil", SCARCE)];
-    for (item, count) in delivered {
+    for (item, count) in DELIVERED {
         deliver(&clerk, item, count).await;
-        note(format!("{count} of {item} are delivered"));
+        account.note("test", format!("{count} of {item} are delivered"));
     }
 
     let (over, is_over) = watch::channel(false);
     let mut customers = JoinSet::new();
     for customer in 0..CUSTOMERS {
-        customers.spawn(order_all(customer, random.fork(), is_over.clone()));
+        customers.spawn(order_all(customer, random.fork(), is_over.clone(), account.clone()));
     }
-
     sleep(begins).await;
-    note(format!("{misfortune:?} for {lasts:?}"));
-    match misfortune {
-        Misfortune::StoreCutOff => {
-            sim::partition("front", "store");
-            sleep(lasts).await;
-            sim::repair("front", "store");
-        }
-        Misfortune::FrontCutOff => {
-            sim::partition("test", "front");
-            sleep(lasts).await;
-            sim::repair("test", "front");
-        }
-        Misfortune::MessagesHeld => {
-            sim::hold("front", "store");
-            sleep(lasts).await;
-            sim::release("front", "store");
-        }
-        Misfortune::FrontDies => {
-            sim::crash("front");
-            sleep(lasts).await;
-            sim::start("front");
-        }
-    }
+    suffer(misfortune, lasts, &account).await;
     over.send_replace(true);
-    note("all is well again".to_owned());
 
     let mut total = Ledger::default();
     for ledger in customers.join_all().await {
@@ -146,13 +185,15 @@ pub(crate) async fn run() -> Outcome {
         total.placed += ledger.placed;
         total.refused += ledger.refused;
     }
-    note(format!("every customer was answered, after {} failed attempts", total.failed_attempts));
+    account
+        .note("test", format!("every order was answered, after {} failed attempts", total.failed_attempts));
     // What is still under way on the front, with no customer waiting for it any more, comes to its end.
     sleep(Duration::from_secs(30)).await;
     let mut items = BTreeMap::new();
-    for (item, count) in delivered {
+    for (item, count) in DELIVERED {
         let shown = show(&clerk, item).await;
-        note(format!("{} of {count} {item} left, {} orders", shown.left, shown.reserved.len()));
+        account
+            .note("test", format!("{} of {count} {item} left, {} orders", shown.left, shown.reserved.len()));
         items.insert(item, (count, shown));
     }
     let Ledger { acknowledged, failed_attempts, slowest, placed, refused } = total;
@@ -165,7 +206,7 @@ pub(crate) async fn run() -> Outcome {
         slowest,
         placed,
         refused,
-        account,
+        account: account.take(),
     }
 }
 
@@ -179,16 +220,22 @@ struct Ledger {
 }
 
 /// A customer repeats an order, under the same name, until it is answered.
-async fn order_all(customer: usize, mut random: fastrand::Rng, is_over: watch::Receiver<bool>) -> Ledger {
+async fn order_all(
+    customer: usize,
+    mut random: fastrand::Rng,
+    is_over: watch::Receiver<bool>,
+    account: Account,
+) -> Ledger {
     let client = Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().expect("a client");
     let mut ledger = Ledger::default();
     while ledger.placed < ORDERS_EACH || !*is_over.borrow() {
         sleep(Duration::from_millis(random.u64(0..THINKING_MS_MAX))).await;
         let item = if random.bool() { "nails" } else { "anvil" };
         let order = format!("customer {customer}, order {}", ledger.placed);
-        let body = Order { order, count: random.u32(1..=2) };
+        let body = Order { order: order.clone(), count: random.u32(1..=2) };
         ledger.placed += 1;
         let started = Instant::now();
+        let failed_before = ledger.failed_attempts;
         loop {
             let request = client.post(format!("{URL}/items/{item}/orders")).json(&body);
             match request.send().await.map(|response| response.status()) {
@@ -203,10 +250,17 @@ async fn order_all(customer: usize, mut random: fastrand::Rng, is_over: watch::R
                 Ok(StatusCode::SERVICE_UNAVAILABLE) | Err(_) => ledger.failed_attempts += 1,
                 Ok(status) => panic!("{status} is no answer to an order"),
             }
+            if ledger.failed_attempts == failed_before + 1 {
+                account.note("test", format!("{}: no answer; it is sent again", body.order));
+            }
             assert!(sim::elapsed() < Duration::from_secs(300), "{} was never answered", body.order);
             sleep(Duration::from_millis(random.u64(10..100))).await;
         }
-        ledger.slowest = ledger.slowest.max(started.elapsed());
+        let (waited, attempts) = (started.elapsed(), ledger.failed_attempts - failed_before + 1);
+        ledger.slowest = ledger.slowest.max(waited);
+        if attempts > 1 {
+            account.note("test", format!("{order}: answered at attempt {attempts}, after {waited:?}"));
+        }
     }
     ledger
 }

@@ -16,7 +16,7 @@ use crate::mirror::addr::{self, ToSocketAddrs};
 use crate::mirror::socket::Socket;
 use crate::sys::{self, Addr, Kind, Name, SocketId};
 
-/// As many waiting connections as tokio asks for.
+/// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// Takes TCP connections.

@@ -9,9 +9,9 @@ use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::inet;
 use super::listener::TcpListener;
 use super::stream::TcpStream;
-use super::inet;
 use crate::host::fd;
 use crate::mirror::socket::Socket;
 use crate::sys::{self, Addr, Domain, Kind, Name};
@@ -20,7 +20,6 @@ use crate::sys::{self, Addr, Domain, Kind, Name};
 ///
 /// Every method fails on a node whose process is dead; the options fail as `getsockopt(2)` and
 /// `setsockopt(2)` do.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
 pub struct TcpSocket {
     socket: Socket,
 }

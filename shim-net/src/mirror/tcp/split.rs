@@ -13,15 +13,14 @@ use real::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use super::stream::TcpStream;
 
-/// The half to read from; see [`TcpStream::split`].
+/// The half to read from, with the stream's errors; see [`TcpStream::split`].
 #[derive(Debug)]
 pub struct ReadHalf<'a>(pub(super) &'a TcpStream);
 
-/// The half to write to; see [`TcpStream::split`].
+/// The half to write to, with the stream's errors; see [`TcpStream::split`].
 #[derive(Debug)]
 pub struct WriteHalf<'a>(pub(super) &'a TcpStream);
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl ReadHalf<'_> {
     /// As [`TcpStream::poll_peek`].
     pub fn poll_peek(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
@@ -69,7 +68,6 @@ impl ReadHalf<'_> {
     }
 }
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl WriteHalf<'_> {
     /// As [`TcpStream::ready`].
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {

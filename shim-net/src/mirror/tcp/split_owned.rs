@@ -16,13 +16,13 @@ use real::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use super::stream::TcpStream;
 
-/// The half to read from; see [`TcpStream::into_split`].
+/// The half to read from, with the stream's errors; see [`TcpStream::into_split`].
 #[derive(Debug)]
 pub struct OwnedReadHalf {
     stream: Arc<TcpStream>,
 }
 
-/// The half to write to; see [`TcpStream::into_split`]. Its drop ends the direction to the peer.
+/// The half to write to, with the stream's errors; see [`TcpStream::into_split`]. Its drop ends the direction to the peer.
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
     stream: Arc<TcpStream>,
@@ -60,7 +60,6 @@ impl fmt::Display for ReuniteError {
 
 impl Error for ReuniteError {}
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl OwnedReadHalf {
     /// Makes one stream of the two halves.
     ///
@@ -116,7 +115,6 @@ impl OwnedReadHalf {
     }
 }
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl OwnedWriteHalf {
     /// Makes one stream of the two halves.
     ///

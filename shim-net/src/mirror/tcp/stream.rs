@@ -23,7 +23,6 @@ use crate::sys::{self, Addr, Direction, Kind, Name};
 /// A TCP connection.
 ///
 /// Every method fails on a node whose process is dead; what else can go wrong is what Linux says.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
 pub struct TcpStream {
     socket: Socket,
 }
@@ -167,7 +166,11 @@ impl TcpStream {
         self.socket.poll_peek(cx, buf)
     }
 
-    pub(super) fn poll_read_shared(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read_shared(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.socket.poll_recv(cx, buf)
     }
 

@@ -12,15 +12,14 @@ use real::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use super::{SocketAddr, stream::UnixStream};
 
-/// The half to read from; see [`UnixStream::split`].
+/// The half to read from, with the stream's errors; see [`UnixStream::split`].
 #[derive(Debug)]
 pub struct ReadHalf<'a>(pub(super) &'a UnixStream);
 
-/// The half to write to; see [`UnixStream::split`].
+/// The half to write to, with the stream's errors; see [`UnixStream::split`].
 #[derive(Debug)]
 pub struct WriteHalf<'a>(pub(super) &'a UnixStream);
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl ReadHalf<'_> {
     /// As [`UnixStream::ready`].
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
@@ -58,7 +57,6 @@ impl ReadHalf<'_> {
     }
 }
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl WriteHalf<'_> {
     /// As [`UnixStream::ready`].
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {

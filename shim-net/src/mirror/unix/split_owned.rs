@@ -15,13 +15,13 @@ use real::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use super::{SocketAddr, stream::UnixStream};
 
-/// The half to read from; see [`UnixStream::into_split`].
+/// The half to read from, with the stream's errors; see [`UnixStream::into_split`].
 #[derive(Debug)]
 pub struct OwnedReadHalf {
     stream: Arc<UnixStream>,
 }
 
-/// The half to write to; see [`UnixStream::into_split`]. Its drop ends the direction to the peer.
+/// The half to write to, with the stream's errors; see [`UnixStream::into_split`]. Its drop ends the direction to the peer.
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
     stream: Arc<UnixStream>,
@@ -59,7 +59,6 @@ impl fmt::Display for ReuniteError {
 
 impl Error for ReuniteError {}
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl OwnedReadHalf {
     /// Makes one stream of the two halves.
     ///
@@ -105,7 +104,6 @@ impl OwnedReadHalf {
     }
 }
 
-#[expect(clippy::missing_errors_doc, reason = "as the stream's")]
 impl OwnedWriteHalf {
     /// Makes one stream of the two halves.
     ///

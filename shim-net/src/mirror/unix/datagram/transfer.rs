@@ -1,0 +1,138 @@
+//! Mirror of `UnixDatagram`: sending and receiving.
+//!
+//! Owns methods only. Must not know queues. Invariant: a datagram is sent and received whole, or cut by the
+//! receiver's buffer.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::task::{Context, Poll, ready};
+
+use bytes::BufMut;
+use real::io::{Interest, ReadBuf};
+
+use super::UnixDatagram;
+use crate::mirror::socket::{poll_with_budget, receive_into};
+use crate::mirror::unix::{SocketAddr, path_address, sender};
+use crate::sys::{self, Addr, SendExtra, Wait};
+
+/// Sending.
+impl UnixDatagram {
+    /// Sends to the peer.
+    ///
+    /// # Cancel safety
+    /// Nothing is sent where this is dropped before it is ready.
+    pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.socket.async_io(Interest::WRITABLE, || sys::send(self.socket.id, buf)).await
+    }
+
+    /// As [`send`](UnixDatagram::send); only the task that polled last is woken.
+    pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.socket.poll_send(cx, buf)
+    }
+
+    /// As [`send`](UnixDatagram::send), where there is room.
+    pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.id, buf))
+    }
+
+    /// Sends to `target`.
+    ///
+    /// # Cancel safety
+    /// Nothing is sent where this is dropped before it is ready.
+    pub async fn send_to<P>(&self, buf: &[u8], target: P) -> io::Result<usize>
+    where
+        P: AsRef<Path>,
+    {
+        let target = path_address(target.as_ref())?;
+        self.socket.async_io(Interest::WRITABLE, || self.send_now(buf, &target)).await
+    }
+
+    /// As [`send_to`](UnixDatagram::send_to); only the task that polled last is woken.
+    pub fn poll_send_to<P>(&self, cx: &mut Context<'_>, buf: &[u8], target: P) -> Poll<io::Result<usize>>
+    where
+        P: AsRef<Path>,
+    {
+        let (data, target) = ([IoSlice::new(buf)], path_address(target.as_ref())?);
+        poll_with_budget(cx, |cx| {
+            sys::poll_send_to(self.socket.id, Wait::Slot, cx, &data, Some(&target), SendExtra::default())
+        })
+    }
+
+    /// As [`send_to`](UnixDatagram::send_to), where there is room.
+    pub fn try_send_to<P>(&self, buf: &[u8], target: P) -> io::Result<usize>
+    where
+        P: AsRef<Path>,
+    {
+        let target = path_address(target.as_ref())?;
+        self.socket.try_io(Interest::WRITABLE, || self.send_now(buf, &target))
+    }
+
+    fn send_now(&self, buf: &[u8], target: &Addr) -> io::Result<usize> {
+        sys::send_to(self.socket.id, &[IoSlice::new(buf)], Some(target), SendExtra::default())
+    }
+}
+
+/// Receiving.
+impl UnixDatagram {
+    /// Receives one datagram.
+    ///
+    /// # Cancel safety
+    /// No datagram is lost where this is dropped; so it is with everything that receives.
+    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.socket.async_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false)).await
+    }
+
+    /// As [`recv`](UnixDatagram::recv); only the task that polled last is woken.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv(cx, buf)
+    }
+
+    /// As [`recv`](UnixDatagram::recv), where there is one.
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false))
+    }
+
+    /// As [`recv`](UnixDatagram::recv), at the end of `buf`.
+    pub async fn recv_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
+        self.recv_buf_from(buf).await.map(|(len, _)| len)
+    }
+
+    /// As [`try_recv`](UnixDatagram::try_recv), at the end of `buf`.
+    pub fn try_recv_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
+        self.try_recv_buf_from(buf).map(|(len, _)| len)
+    }
+
+    /// Receives one datagram, and tells who sent it.
+    pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.async_io(Interest::READABLE, || self.receive(buf)).await
+    }
+
+    /// As [`recv_from`](UnixDatagram::recv_from); only the task that polled last is woken.
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<SocketAddr>> {
+        let poll = |cx: &mut Context<'_>| sys::poll_recv_from(self.socket.id, Wait::Slot, cx, buf, false);
+        Poll::Ready(ready!(poll_with_budget(cx, poll)).map(sender))
+    }
+
+    /// As [`recv_from`](UnixDatagram::recv_from), where there is one.
+    pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.try_io(Interest::READABLE, || self.receive(buf))
+    }
+
+    /// As [`recv_from`](UnixDatagram::recv_from), at the end of `buf`.
+    pub async fn recv_buf_from<B: BufMut>(&self, buf: &mut B) -> io::Result<(usize, SocketAddr)> {
+        self.socket.async_io(Interest::READABLE, || receive_into(buf, |space| self.receive(space))).await
+    }
+
+    /// As [`try_recv_from`](UnixDatagram::try_recv_from), at the end of `buf`.
+    pub fn try_recv_buf_from<B: BufMut>(&self, buf: &mut B) -> io::Result<(usize, SocketAddr)> {
+        self.socket.try_io(Interest::READABLE, || receive_into(buf, |space| self.receive(space)))
+    }
+
+    fn receive(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        sys::recv_from(self.socket.id, buf, false).map(|received| (received.len, sender(received)))
+    }
+}
