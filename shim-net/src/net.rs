@@ -24,6 +24,8 @@ use crate::stack::{Life, Stack, is_broadcast};
 pub struct Net {
     pub(crate) stacks: Vec<Stack>,
     pub(crate) fabric: Fabric,
+    /// The descriptors that simulated sockets have, for the host layer.
+    pub(crate) descriptors: crate::host::table::Descriptors,
 }
 
 /// Token of a socket's timer: this bit and the socket's number. Else the token is a packet's place.

@@ -21,7 +21,7 @@ use crate::host::process;
 
 /// Variables that say how the parent was called, and would make its children differ.
 const OWN_VARIABLES: &[&str] = &[
-    "SIM_SEED", "SIM_SEEDS", "SIM_JOBS", "SIM_KEEP_GOING", "SIM_REPORT_DIR", "RUST_TEST_THREADS", "RUST_TEST_NOCAPTURE",
+    "SIM_SEED", "SIM_SEEDS", "SIM_JOBS", "SIM_KEEP_GOING", "SIM_TWICE", "SIM_REPORT_DIR", "RUST_TEST_THREADS", "RUST_TEST_NOCAPTURE",
     "NEXTEST", "NEXTEST_RUN_ID", "NEXTEST_EXECUTION_MODE",
 ];
 
@@ -236,7 +236,23 @@ fn start(test: &str) -> Zygote {
     }
 }
 
+/// Runs one seed; with `SIM_TWICE=1` twice, and the second run must be the same.
 fn run_one(zygote: &mut Zygote, test: &str, seed: u64) -> (Outcome, String) {
+    let (mut outcome, printed) = run_once(zygote, test, seed);
+    if env::var("SIM_TWICE").is_ok_and(|text| text == "1") && outcome.not_deterministic.is_empty() {
+        let (again, _) = run_once(zygote, test, seed);
+        if (again.trace_hash, again.steps, again.ok) != (outcome.trace_hash, outcome.steps, outcome.ok) {
+            outcome.ok = false;
+            outcome.message = Some(format!(
+                "simulation: not deterministic: seed {seed} took {} steps, trace {:016x}, and then {} steps, trace {:016x}",
+                outcome.steps, outcome.trace_hash, again.steps, again.trace_hash
+            ));
+        }
+    }
+    (outcome, printed)
+}
+
+fn run_once(zygote: &mut Zygote, test: &str, seed: u64) -> (Outcome, String) {
     match zygote.run(seed) {
         Ok(done) => done,
         Err(error) => {
