@@ -133,7 +133,7 @@ fn stray_unsafe(path: &str, text: &str) -> Vec<String> {
     }
     let code = code_of(text);
     let lines: Vec<&str> = code.lines().collect();
-    // Tests speak to the system themselves, and set variables before anything else runs.
+    // Tests and measurements speak to the system themselves, and set variables before anything else runs.
     let of_a_test = |number: usize| {
         let block = lines[number - 1..].iter().take(5).copied().collect::<Vec<_>>().join("\n");
         path.contains("/tests/")

@@ -10,6 +10,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
+
+use super::raw;
 
 /// What `fork(2)` returned.
 pub(crate) enum Fork {
@@ -155,4 +158,52 @@ fn is_main_program() -> bool {
             header.p_type == libc::PT_LOAD && (start..start.wrapping_add(header.p_memsz as usize)).contains(&own)
         })
     }
+}
+
+/// Waits until the process's first thread sleeps, if this is another: the harness's thread must not be in the
+/// middle of an allocation when this one forks, or the heap that the child inherits would differ.
+///
+/// Allocates nothing itself.
+pub(crate) fn wait_for_main_thread() {
+    // SAFETY: these calls have no arguments.
+    let (process, thread) = unsafe {
+        (raw::syscall6(libc::SYS_getpid, 0, 0, 0, 0, 0, 0), raw::syscall6(libc::SYS_gettid, 0, 0, 0, 0, 0, 0))
+    };
+    if process == thread {
+        return;
+    }
+    let mut quiet = 0;
+    for _ in 0..20_000 {
+        quiet = if main_thread_state() == Some(b'S') { quiet + 1 } else { 0 };
+        if quiet == 5 {
+            return;
+        }
+        super::real_sleep(Duration::from_micros(200));
+    }
+}
+
+/// The state of the process's first thread, as one letter of `proc(5)`.
+fn main_thread_state() -> Option<u8> {
+    let mut bytes = [0u8; 512];
+    // SAFETY: the path is a C string, and the buffer is valid for its length.
+    let length = unsafe {
+        let fd = raw::syscall6(
+            libc::SYS_openat,
+            libc::AT_FDCWD as usize,
+            c"/proc/self/stat".as_ptr() as usize,
+            libc::O_RDONLY as usize,
+            0,
+            0,
+            0,
+        );
+        if fd < 0 {
+            return None;
+        }
+        let length = raw::syscall6(libc::SYS_read, fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0);
+        raw::syscall6(libc::SYS_close, fd as usize, 0, 0, 0, 0, 0);
+        length
+    };
+    let bytes = bytes.get(..usize::try_from(length).ok()?)?;
+    let name_end = bytes.iter().rposition(|byte| *byte == b')')?;
+    bytes.get(name_end + 2).copied()
 }

@@ -30,6 +30,7 @@ pub(crate) const TAG_EXIT: u8 = b'X';
 pub(crate) fn serve() -> Seeded {
     let mut control = File::from(process::adopt(CONTROL_FD));
     let _ = std::io::stdout().flush();
+    process::wait_for_main_thread();
     if control.write_all(&[TAG_READY]).is_err() {
         process::exit_now(0);
     }
