@@ -95,8 +95,11 @@ async fn keep_alive_pings_find_a_partition() -> Result<(), Status> {
     assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status}");
     assert!(waited >= Duration::from_secs(2) && waited <= Duration::from_millis(3500), "{waited:?}");
 
+    // One call may still be given to the old connection as it ends.
     sim::repair("test", "server");
-    client.unary(say("hello again")).await?;
+    if client.unary(say("hello again")).await.is_err() {
+        client.unary(say("hello again")).await?;
+    }
     Ok(())
 }
 
