@@ -189,8 +189,9 @@ async fn a_channel_reconnects_when_its_server_is_back() -> Result<(), Status> {
     assert_eq!(client.unary(say("hello")).await?.into_inner().server, "first");
     server.stop().await;
 
+    // Refused, or given to the old connection as it ends.
     let status = client.unary(say("anybody?")).await.expect_err("the server has gone");
-    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown), "{status}");
 
     let server = Server::start_at("second", address).await;
     let started = Instant::now();

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::clock::SimTime;
 use crate::config::Config;
 use crate::context::{Current, Shared, Wait};
+use crate::host::watchdog;
 use crate::node::{NodeId, NodeMain, State, lifecycle};
 use crate::report::{Stall, Stalled};
 use crate::runtime::RuntimeFlavor;
@@ -110,6 +111,7 @@ pub fn run<F: Future>(
     runtime: MainRuntime,
     make: impl FnOnce() -> F,
 ) -> (Result<F::Output, FailureKind>, String, Summary) {
+    watchdog::start(config.poll_limit, config.real_limit);
     let shared = new_world(config, runtime);
     let ended = shared.enter(|| {
         crate::host::tsc::begin();
@@ -132,6 +134,7 @@ pub fn run<F: Future>(
         }
     };
     close(&shared);
+    watchdog::stop();
     (result, text, summary)
 }
 

@@ -163,7 +163,7 @@ fn worker(shared: &Arc<Shared>, me: &ThreadRef) {
                 world.not_deterministic.push("a thread's closure panicked in a destructor".to_owned());
             });
         }
-        scheduler::finish_thread(shared, task);
+        scheduler::finish_thread(shared, task, killed);
         let driver = shared.with(|world| {
             if !killed {
                 world.threads.idle.push(Arc::clone(me));
@@ -336,9 +336,13 @@ fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
         let payload: Box<dyn Any + Send> = Box::new(Killed);
         resume_unwind(payload);
     }
-    // The thread waits inside a C call, through which nothing may unwind: it sleeps for ever.
-    shared.with(|world| world.threads.driver()).parker.unpark();
+    // The thread waits inside a C call, through which nothing may unwind: it sleeps for ever, and whoever
+    // wakes it gets the baton back.
+    if let Some((task, _)) = own().and_then(|own| own.entry) {
+        scheduler::finish_thread(shared, task, true);
+    }
     loop {
+        shared.with(|world| world.threads.driver()).parker.unpark();
         me.parker.park();
     }
 }

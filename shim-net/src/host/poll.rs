@@ -12,7 +12,9 @@ use shim_runtime::host::{in_run, raw};
 use shim_runtime::threads;
 
 use super::table::{self, Mark};
+use super::wait::{hide_absent, level};
 use super::{Owner, fail, int, kernel, loud, owner};
+use crate::stack::socket::interest_mask;
 use crate::sys::{self, SocketId};
 
 const READ_EVENTS: c_short = libc::POLLIN | libc::POLLRDNORM;
@@ -71,7 +73,7 @@ fn wait(entries: &mut [pollfd], timeout: Option<Duration>) -> isize {
         let mut count = wrong;
         for (place, id) in &sockets {
             let entry = &mut entries[*place];
-            entry.revents = shown(sys::ready_now(*id), entry.events);
+            entry.revents = shown(level(*id), entry.events);
             count += isize::from(entry.revents != 0);
         }
         count
@@ -90,7 +92,9 @@ fn wait(entries: &mut [pollfd], timeout: Option<Duration>) -> isize {
         let mut cx = Context::from_waker(waker);
         for (place, id) in &sockets {
             // Pending: what it would be ready for is what was just found not to be there.
-            let _pending = sys::poll_ready(*id, interest(entries[*place].events), &mut cx);
+            let interest = interest(entries[*place].events);
+            hide_absent(*id, interest_mask(interest));
+            let _pending = sys::poll_ready(*id, interest, &mut cx);
         }
         None
     });

@@ -8,10 +8,12 @@ use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use shim_runtime::threads;
+use real::io::Ready;
+use shim_runtime::{device, threads};
 
 use super::{int, kernel, refuse, would_block};
 use crate::error::Errno;
+use crate::net::Net;
 use crate::sys::{self, Direction, Name, SocketId, Value, Wait};
 
 /// Whether `O_NONBLOCK` is set.
@@ -31,6 +33,18 @@ fn time_limit(id: SocketId, direction: Direction) -> Option<Duration> {
         Ok(Value::Timeout(limit)) => limit,
         _ => None,
     }
+}
+
+/// What the socket is ready for at this moment, whatever the mirror was shown of it: `poll(2)` is by level,
+/// tokio's readiness by edges.
+pub(super) fn level(id: SocketId) -> Ready {
+    let level = device::try_with::<Net, _>(|net, cx| net.call(id.node(), cx, |stack, _| stack.level(id)));
+    level.and_then(Result::ok).unwrap_or(Ready::EMPTY)
+}
+
+/// Has the next `poll_*` of `sys` wait for an event on the bits of `mask` that the socket is not ready for.
+pub(super) fn hide_absent(id: SocketId, mask: Ready) {
+    sys::clear_ready(id, mask - level(id));
 }
 
 /// Calls `attempt`, and where it would block, again after each event on the socket.
@@ -54,6 +68,7 @@ pub(super) fn until_done<R>(
             result => return Some(result),
         }
         left_behind = Some(waker.clone());
+        hide_absent(id, direction.mask());
         match sys::poll_direction(id, direction, Wait::List, &mut Context::from_waker(waker)) {
             Poll::Pending => None,
             Poll::Ready(Err(error)) => Some(Err(error)),
@@ -78,6 +93,7 @@ pub(super) fn connected((fd, id): (RawFd, SocketId)) -> io::Result<()> {
     let mut left_behind: Option<Waker> = None;
     let ended = threads::block_on_waker("connect", time_limit(id, Direction::Write), |waker| {
         left_behind = Some(waker.clone());
+        hide_absent(id, Direction::Write.mask());
         match sys::poll_connect(id, Wait::List, &mut Context::from_waker(waker)) {
             Poll::Pending => None,
             Poll::Ready(result) => Some(result),

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::panic::Location;
+use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -49,6 +50,17 @@ pub(crate) fn start(poll_limit: Duration, run_limit: Duration) {
     SEEN_AT_NS.store(now, Ordering::Relaxed);
     POLL_LIMIT_NS.store(nanos(poll_limit), Ordering::Relaxed);
     END_NS.store(now.saturating_add(nanos(run_limit)), Ordering::Relaxed);
+    static ARMED: Once = Once::new();
+    ARMED.call_once(arm);
+}
+
+/// The run is over: nothing is watched until the next one begins.
+pub(crate) fn stop() {
+    POLLED.store(0, Ordering::Relaxed);
+    END_NS.store(u64::MAX, Ordering::Relaxed);
+}
+
+fn arm() {
     let signal = libc::SIGRTMAX() - 1;
     // SAFETY: all-zero is a valid action and a valid event; the handler has the type that is asked for, and
     // the structures live for the calls. Where the kernel refuses, there is no watchdog, and nothing else.

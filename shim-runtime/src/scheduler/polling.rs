@@ -122,13 +122,13 @@ pub(crate) fn finish_entry(entry: Task, error: Option<JoinError>) {
     }
 }
 
-/// A thread's job is over.
-pub(crate) fn finish_thread(shared: &Shared, task: TaskRef) {
+/// A thread's job is over, or was ended with its node.
+pub(crate) fn finish_thread(shared: &Shared, task: TaskRef, killed: bool) {
     let waiting = shared.with(|world| {
         let entry = world.tasks.find(task)?;
         world.runtimes.get_mut(&entry.runtime)?.blocking_ended()
     });
-    end_task(shared, task, None);
+    end_task(shared, task, killed.then(|| JoinError::cancelled(Id(task.id))));
     if let Some(waiting) = waiting {
         shared.inbox.push(waiting);
     }

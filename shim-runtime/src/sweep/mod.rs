@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use environment::{BadValue, seeds};
 
 use crate::config::Config;
-use crate::host::{self, process};
+use crate::host::process;
 use crate::run::{self, FailureKind, MainRuntime, Summary};
 use outcome::Outcome;
 
@@ -107,7 +107,6 @@ where
     let config = Config { seed, ..config_from_environment() };
     let runtime = MainRuntime { location, workers: settings.workers, start_paused: settings.start_paused };
     let local = settings.local;
-    host::watchdog::start(config.poll_limit, config.real_limit);
     on_fresh_thread(move || {
         let (result, report, summary) = run::run(config, runtime, || async move {
             let result = if local {
