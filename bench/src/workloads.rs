@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sim;
 
 /// Processor time of this process, in seconds.
-pub fn processor_seconds() -> f64 {
+pub(crate) fn processor_seconds() -> f64 {
     // SAFETY: all-zero is a valid rusage, and it is valid to write.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -26,7 +26,7 @@ pub fn processor_seconds() -> f64 {
 }
 
 /// Runs `workload`; how many operations, how much virtual time, and the trace's hash.
-pub fn run(workload: &str, count: Option<u64>) -> (u64, Duration, u64) {
+pub(crate) fn run(workload: &str, count: Option<u64>) -> (u64, Duration, u64) {
     let name = workload.to_owned();
     let mut builder = sim::Builder::new();
     builder.min_message_latency(Duration::from_millis(1)).max_message_latency(Duration::from_millis(1));
@@ -113,9 +113,12 @@ async fn http(count: u64) -> u64 {
             stream.set_nodelay(true)?;
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(|_| async {
-                    Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"hello"))))
+                    Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::from_static(
+                        b"hello",
+                    ))))
                 });
-                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let served = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 drop(served.await);
             });
         }

@@ -5,15 +5,14 @@
 //! binary again. Invariant: a source that leaks is named by the line that differs.
 #![cfg(sim)]
 
-use std::collections::{HashMap, HashSet};
 use std::fmt::{Debug, Write as _};
 use std::io::Read as _;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use rand_08::RngCore as _;
-use rand_010::Rng as _;
 use rand_09::RngCore as _;
+use rand_010::Rng as _;
 use ring::rand::SecureRandom as _;
 
 fn line(out: &mut String, name: &str, value: impl Debug) {
@@ -24,9 +23,9 @@ fn hash_maps(out: &mut String) {
     let words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"];
     #[expect(clippy::disallowed_types, reason = "its order is what is tested")]
     {
-        let std_map: HashMap<_, _> = words.iter().zip(0..).collect();
+        let std_map: std::collections::HashMap<_, _> = words.iter().zip(0..).collect();
         line(out, "std map", std_map.keys().collect::<Vec<_>>());
-        let std_set: HashSet<_> = words.iter().collect();
+        let std_set: std::collections::HashSet<_> = words.iter().collect();
         line(out, "std set", std_set.iter().collect::<Vec<_>>());
     }
     let ahash_map: ahash::AHashMap<_, _> = words.iter().zip(0..).collect();
@@ -148,7 +147,18 @@ fn same_text_in_every_process() {
     let other = text_of(2);
     let same: Vec<&str> = first.lines().filter(|line| other.lines().any(|other| other == *line)).collect();
     // What is fixed for every seed: the names, the number of processors, the clocks before anything ran.
-    for line in ["std map", "rand 0.8", "rand 0.9", "rand 0.10", "fastrand", "uuid", "getrandom", "/dev/urandom", "ring", "racing"] {
+    for line in [
+        "std map",
+        "rand 0.8",
+        "rand 0.9",
+        "rand 0.10",
+        "fastrand",
+        "uuid",
+        "getrandom",
+        "/dev/urandom",
+        "ring",
+        "racing",
+    ] {
         assert!(!same.iter().any(|same| same.starts_with(line)), "{line} does not depend on the seed");
     }
 }

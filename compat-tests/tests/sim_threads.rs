@@ -3,6 +3,7 @@
 //!
 //! Owns the life of threads. Invariant: whatever a thread waits in, its node can crash and start again.
 #![cfg(sim)]
+#![expect(clippy::disallowed_methods, reason = "threads that sleep are what is tested")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -34,7 +34,8 @@ impl Parse for Select {
         braced!(content in input);
         let biased = {
             let ahead = content.fork();
-            let is_biased = ahead.parse::<Ident>().is_ok_and(|ident| ident == "biased") && ahead.peek(Token![;]);
+            let is_biased =
+                ahead.parse::<Ident>().is_ok_and(|ident| ident == "biased") && ahead.peek(Token![;]);
             if is_biased {
                 content.parse::<Ident>()?;
                 content.parse::<Token![;]>()?;
@@ -137,8 +138,9 @@ impl Select {
             let Branch { pattern, handler, .. } = branch;
             quote!(__SelectOutput::#variant(#pattern) => #handler,)
         });
-        let otherwise = otherwise
-            .unwrap_or_else(|| quote!(::core::panic!("all branches are disabled and there is no else branch")));
+        let otherwise = otherwise.unwrap_or_else(|| {
+            quote!(::core::panic!("all branches are disabled and there is no else branch"))
+        });
         quote! {{
             enum __SelectOutput<#(#variants),*> {
                 #(#variants(#variants),)*

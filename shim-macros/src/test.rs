@@ -46,7 +46,9 @@ fn check(function: &ItemFn) -> Result<()> {
     if !function.sig.inputs.is_empty() {
         return Err(Error::new_spanned(&function.sig.inputs, "the test function cannot accept arguments"));
     }
-    let is_test = |path: &Path| path.is_ident("test") || path.to_token_stream().to_string().ends_with("prelude :: v1 :: test");
+    let is_test = |path: &Path| {
+        path.is_ident("test") || path.to_token_stream().to_string().ends_with("prelude :: v1 :: test")
+    };
     if let Some(attribute) = function.attrs.iter().find(|attribute| is_test(attribute.path())) {
         let message = "second test attribute is supplied, consider removing or changing the order of your test attributes";
         return Err(Error::new_spanned(attribute, message));
@@ -90,22 +92,37 @@ impl Settings {
             "flavor" => self.flavor = flavor(&text(literal, name)?, literal.span())?,
             "worker_threads" | "core_threads" => match literal {
                 Lit::Int(number) => self.worker_threads = Some((number.base10_parse()?, literal.span())),
-                other => return Err(Error::new_spanned(other, "Failed to parse value of `worker_threads` as integer.")),
+                other => {
+                    return Err(Error::new_spanned(
+                        other,
+                        "Failed to parse value of `worker_threads` as integer.",
+                    ));
+                }
             },
             "start_paused" => match literal {
                 Lit::Bool(flag) => self.start_paused = Some((flag.value, literal.span())),
-                other => return Err(Error::new_spanned(other, "Failed to parse value of `start_paused` as bool.")),
+                other => {
+                    return Err(Error::new_spanned(
+                        other,
+                        "Failed to parse value of `start_paused` as bool.",
+                    ));
+                }
             },
             "crate" => {
                 let path = text(literal, name)?;
                 self.crate_path = syn::parse_str(&path).map_err(|_| {
-                    Error::new_spanned(literal, format!("Failed to parse value of `crate` as path: \"{path}\""))
+                    Error::new_spanned(
+                        literal,
+                        format!("Failed to parse value of `crate` as path: \"{path}\""),
+                    )
                 })?;
             }
             "unhandled_panic" => match text(literal, name)?.as_str() {
                 "ignore" | "shutdown_runtime" => self.unhandled_panic = Some(literal.span()),
                 other => {
-                    let message = format!("No such unhandled panic behavior `{other}`. The unhandled panic behaviors are `ignore` and `shutdown_runtime`.");
+                    let message = format!(
+                        "No such unhandled panic behavior `{other}`. The unhandled panic behaviors are `ignore` and `shutdown_runtime`."
+                    );
                     return Err(Error::new_spanned(literal, message));
                 }
             },
@@ -144,8 +161,9 @@ impl Settings {
         let local = self.flavor == Flavor::Local;
         let should_panic = function.attrs.iter().any(|attribute| attribute.path().is_ident("should_panic"));
         let attributes = std::mem::take(&mut function.attrs);
-        let (documents, attributes): (Vec<_>, Vec<_>) =
-            attributes.into_iter().partition(|attribute| attribute.path().is_ident("allow") || attribute.path().is_ident("expect"));
+        let (documents, attributes): (Vec<_>, Vec<_>) = attributes
+            .into_iter()
+            .partition(|attribute| attribute.path().is_ident("allow") || attribute.path().is_ident("expect"));
         let name = function.sig.ident.clone();
         let visibility = std::mem::replace(&mut function.vis, syn::Visibility::Inherited);
         quote! {
@@ -191,15 +209,19 @@ fn flavor(name: &str, span: Span) -> Result<Flavor> {
         "single_thread" => {
             Err(Error::new(span, "The single threaded runtime flavor is called `current_thread`."))
         }
-        "basic_scheduler" => {
-            Err(Error::new(span, "The `basic_scheduler` runtime flavor has been renamed to `current_thread`."))
-        }
-        "threaded_scheduler" => {
-            Err(Error::new(span, "The `threaded_scheduler` runtime flavor has been renamed to `multi_thread`."))
-        }
+        "basic_scheduler" => Err(Error::new(
+            span,
+            "The `basic_scheduler` runtime flavor has been renamed to `current_thread`.",
+        )),
+        "threaded_scheduler" => Err(Error::new(
+            span,
+            "The `threaded_scheduler` runtime flavor has been renamed to `multi_thread`.",
+        )),
         other => Err(Error::new(
             span,
-            format!("No such runtime flavor `{other}`. The runtime flavors are `current_thread`, `local`, and `multi_thread`."),
+            format!(
+                "No such runtime flavor `{other}`. The runtime flavors are `current_thread`, `local`, and `multi_thread`."
+            ),
         )),
     }
 }

@@ -29,6 +29,24 @@ fn call<R>(id: SocketId, f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> R
     device::with::<Net, _>(|net, cx| net.call(id.node(), cx, f)).map_err(io::Error::from)
 }
 
+/// As [`call`], for an operation that may say that it would block: what tokio remembers of the socket's
+/// readiness is then out of date.
+fn transfer<R>(
+    id: SocketId,
+    direction: Direction,
+    f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>,
+) -> io::Result<R> {
+    call(id, |stack, cx| {
+        let result = f(stack, cx);
+        if let Err(Errno::EAGAIN) = result
+            && let Ok(socket) = stack.table.find_mut(id)
+        {
+            socket.core.waiters.cache.partial(direction.mask());
+        }
+        result
+    })
+}
+
 /// Enters the world on behalf of the node that the calling code runs on.
 fn call_here<R>(f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>) -> io::Result<R> {
     device::with::<Net, _>(|net, cx| net.call(cx.node.0, cx, f)).map_err(io::Error::from)
@@ -79,7 +97,7 @@ pub fn connect(id: SocketId, address: &Addr) -> io::Result<()> {
 /// # Errors
 /// `EAGAIN` where there is none.
 pub fn accept(id: SocketId) -> io::Result<(SocketId, Addr)> {
-    call(id, |stack, _| stack.accept(id))
+    transfer(id, Direction::Read, |stack, _| stack.accept(id))
 }
 
 /// Reads bytes, or one datagram whose rest is lost; with `peek`, they stay.
@@ -87,7 +105,7 @@ pub fn accept(id: SocketId) -> io::Result<(SocketId, Addr)> {
 /// # Errors
 /// `EAGAIN` where there is nothing.
 pub fn recv(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
-    call(id, |stack, cx| stack.recv(id, &mut &mut *buffer, peek, cx.now))
+    transfer(id, Direction::Read, |stack, cx| stack.recv(id, &mut &mut *buffer, peek, cx.now))
 }
 
 /// As [`recv`], into several buffers.
@@ -95,7 +113,7 @@ pub fn recv(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
 /// # Errors
 /// As [`recv`].
 pub fn recv_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<usize> {
-    call(id, |stack, cx| stack.recv(id, &mut Scatter::new(buffers), peek, cx.now))
+    transfer(id, Direction::Read, |stack, cx| stack.recv(id, &mut Scatter::new(buffers), peek, cx.now))
 }
 
 /// Reads one datagram (or bytes), and tells what is known about it.
@@ -103,7 +121,7 @@ pub fn recv_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bool) -
 /// # Errors
 /// As [`recv`].
 pub fn recv_from(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<Received> {
-    call(id, |stack, cx| stack.recv_from(id, &mut &mut *buffer, peek, cx.now))
+    transfer(id, Direction::Read, |stack, cx| stack.recv_from(id, &mut &mut *buffer, peek, cx.now))
 }
 
 /// As [`recv_from`], into several buffers.
@@ -111,7 +129,7 @@ pub fn recv_from(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<Rece
 /// # Errors
 /// As [`recv`].
 pub fn recv_from_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<Received> {
-    call(id, |stack, cx| stack.recv_from(id, &mut Scatter::new(buffers), peek, cx.now))
+    transfer(id, Direction::Read, |stack, cx| stack.recv_from(id, &mut Scatter::new(buffers), peek, cx.now))
 }
 
 /// Sends bytes, as many as there is room for, or one datagram to the peer.
@@ -127,7 +145,7 @@ pub fn send(id: SocketId, data: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// As [`send`].
 pub fn send_vectored(id: SocketId, data: &[IoSlice<'_>]) -> io::Result<usize> {
-    call(id, |stack, cx| stack.send_to(id, data, None, SendExtra::default(), cx.now))
+    transfer(id, Direction::Write, |stack, cx| stack.send_to(id, data, None, SendExtra::default(), cx.now))
 }
 
 /// Sends one datagram, or with [`SendExtra::segment_size`] a batch of them.
@@ -135,7 +153,7 @@ pub fn send_vectored(id: SocketId, data: &[IoSlice<'_>]) -> io::Result<usize> {
 /// # Errors
 /// As [`send`]; `EMSGSIZE`, `EACCES` for a broadcast without `SO_BROADCAST`.
 pub fn send_to(id: SocketId, data: &[IoSlice<'_>], to: Option<&Addr>, extra: SendExtra) -> io::Result<usize> {
-    call(id, |stack, cx| stack.send_to(id, data, to, extra, cx.now))
+    transfer(id, Direction::Write, |stack, cx| stack.send_to(id, data, to, extra, cx.now))
 }
 
 /// Ends one direction, or both.

@@ -1,4 +1,7 @@
 //! `getaddrinfo` inside a simulation and outside, by way of std.
+//!
+//! Owns names, services and hints. Must not know the table of names. Invariant: what `getaddrinfo` answers from
+//! its arguments alone is the same in both worlds.
 #![cfg(sim)]
 
 use std::ffi::{CStr, CString};
@@ -43,12 +46,11 @@ fn outside_the_names_are_the_systems() {
     assert!(found("localhost").len() <= 2);
 }
 
-/// What `getaddrinfo` answers: for each entry family, type, protocol and address.
-fn ask(
-    host: Option<&str>,
-    service: Option<&str>,
-    (flags, family, kind): (i32, i32, i32),
-) -> Result<Vec<(i32, i32, i32, usize, Option<String>)>, i32> {
+/// Of each entry family, type, protocol, the length of the address, and the canonical name; or the error.
+type Answers = Result<Vec<(i32, i32, i32, usize, Option<String>)>, i32>;
+
+/// What `getaddrinfo` answers.
+fn ask(host: Option<&str>, service: Option<&str>, (flags, family, kind): (i32, i32, i32)) -> Answers {
     let c = |text: Option<&str>| text.map(|text| CString::new(text).unwrap());
     let (host, service) = (c(host), c(service));
     let pointer = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
@@ -66,7 +68,13 @@ fn ask(
             let name = (!info.ai_canonname.is_null())
                 .then(|| CStr::from_ptr(info.ai_canonname).to_string_lossy().into_owned());
             assert_eq!(i32::from((*info.ai_addr).sa_family), info.ai_family);
-            entries.push((info.ai_family, info.ai_socktype, info.ai_protocol, info.ai_addrlen as usize, name));
+            entries.push((
+                info.ai_family,
+                info.ai_socktype,
+                info.ai_protocol,
+                info.ai_addrlen as usize,
+                name,
+            ));
             next = info.ai_next;
         }
         libc::freeaddrinfo(list);
@@ -75,7 +83,7 @@ fn ask(
 }
 
 /// Questions about addresses that are spelled out, which both worlds answer alike.
-fn spelled_out() -> Vec<Result<Vec<(i32, i32, i32, usize, Option<String>)>, i32>> {
+fn spelled_out() -> Vec<Answers> {
     use libc::{AF_INET, AF_INET6, AF_UNSPEC, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV, AI_PASSIVE};
     use libc::{SOCK_DGRAM, SOCK_STREAM};
     vec![

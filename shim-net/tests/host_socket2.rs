@@ -1,4 +1,7 @@
 //! socket2 on simulated sockets: the options that hyper-util, redis, tonic and quinn set.
+//!
+//! Owns options, control messages and `poll`. Must not know the stack. Invariant: what both worlds can answer
+//! is asserted in both.
 #![cfg(sim)]
 
 use std::io::{ErrorKind, Read, Write};
@@ -66,7 +69,10 @@ fn tcp_options_come_back() {
         assert!(socket.reuse_address().unwrap() && socket.reuse_port().unwrap());
         socket.set_recv_buffer_size(10_000).unwrap();
         socket.set_send_buffer_size(10_000).unwrap();
-        assert_eq!((socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()), (20_000, 20_000));
+        assert_eq!(
+            (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()),
+            (20_000, 20_000)
+        );
         assert_eq!(socket.r#type().unwrap(), Type::STREAM);
         assert_eq!(socket.domain().unwrap(), Domain::IPV4);
         assert_eq!(socket.protocol().unwrap(), Some(Protocol::TCP));
@@ -132,9 +138,8 @@ fn set(socket: &Socket, level: i32, option: i32, value: i32) -> i32 {
 fn get(socket: &Socket, level: i32, option: i32) -> i32 {
     let (mut value, mut len) = (-1, 4);
     // SAFETY: the value is valid to write for its size.
-    let result = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut len)
-    };
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut len) };
     assert_eq!((result, len), (0, 4));
     value
 }
@@ -170,8 +175,14 @@ fn connecting_without_waiting() {
 #[test]
 fn what_is_not_simulated_is_refused() {
     simulate(|| {
-        assert_eq!(Socket::new(Domain::IPV4, Type::RAW, None).unwrap_err().raw_os_error(), Some(libc::ESOCKTNOSUPPORT));
-        assert_eq!(Socket::new(Domain::PACKET, Type::RAW, None).unwrap_err().raw_os_error(), Some(libc::EAFNOSUPPORT));
+        assert_eq!(
+            Socket::new(Domain::IPV4, Type::RAW, None).unwrap_err().raw_os_error(),
+            Some(libc::ESOCKTNOSUPPORT)
+        );
+        assert_eq!(
+            Socket::new(Domain::PACKET, Type::RAW, None).unwrap_err().raw_os_error(),
+            Some(libc::EAFNOSUPPORT)
+        );
         let socket = tcp();
         assert_eq!(set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, 1), -1);
         let bound = socket.bind(&SockAddr::unix("/x").unwrap()).unwrap_err();
@@ -191,7 +202,9 @@ fn control_messages() {
             let socket = udp(domain);
             socket.bind(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
             let (level, tos, info, receive_tos, receive_info) = match v4 {
-                true => (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_PKTINFO, libc::IP_RECVTOS, libc::IP_PKTINFO),
+                true => {
+                    (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_PKTINFO, libc::IP_RECVTOS, libc::IP_PKTINFO)
+                }
                 false => (
                     libc::IPPROTO_IPV6,
                     libc::IPV6_TCLASS,
@@ -258,7 +271,7 @@ fn receive_control(socket: &Socket) -> Vec<(i32, i32, Vec<u8>)> {
         assert_eq!((entry.msg_len, (*message).msg_flags & libc::MSG_TRUNC), (4, libc::MSG_TRUNC));
         let mut header = libc::CMSG_FIRSTHDR(message);
         while let Some(one) = header.as_ref() {
-            let len = one.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            let len = one.cmsg_len - libc::CMSG_LEN(0) as usize;
             let bytes = std::slice::from_raw_parts(libc::CMSG_DATA(header), len).to_vec();
             found.push((one.cmsg_level, one.cmsg_type, bytes));
             header = libc::CMSG_NXTHDR(message, header);

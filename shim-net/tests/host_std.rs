@@ -1,5 +1,12 @@
 //! `std::net` on simulated sockets, and the same on the system's own.
+//!
+//! Owns blocking calls, copies of descriptors and random files. Must not know the stack. Invariants: what both
+//! worlds can answer is asserted in both; two runs of a seed make the same decisions.
 #![cfg(sim)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the threads and the clock are those of a program that knows of no simulation"
+)]
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -84,7 +91,10 @@ fn blocking_echo() {
 
 fn vectored_and_peek() {
     let (mut near, mut far) = tcp_pair();
-    assert_eq!(near.write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cde")]).unwrap(), 5);
+    assert_eq!(
+        near.write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cde")]).unwrap(),
+        5
+    );
     let mut seen = [0; 2];
     assert_eq!(far.peek(&mut seen).unwrap(), 2);
     let (mut a, mut b) = ([0; 1], [0; 9]);
@@ -326,4 +336,43 @@ fn turns() {
 fn both_ends_wait_by_turns() {
     turns();
     simulate_blocking(turns);
+}
+
+#[test]
+fn sockets_go_to_std_and_back() {
+    use real::io::{AsyncReadExt, AsyncWriteExt};
+    simulate(11, || async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let number = listener.as_raw_fd();
+        let listener = shim_net::mirror::TcpListener::from_std(listener).unwrap();
+        assert_eq!(listener.as_raw_fd(), number);
+        let near = shim_net::mirror::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        // As redis does it: out, an option, and in again.
+        let near = near.into_std().unwrap();
+        near.set_nodelay(true).unwrap();
+        assert_eq!((&near).read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let mut near = shim_net::mirror::TcpStream::from_std(near).unwrap();
+        assert!(near.nodelay().unwrap());
+        near.write_all(b"out and in").await.unwrap();
+        // A copy through the descriptor keeps the socket open.
+        let copy = std::os::fd::AsFd::as_fd(&near).try_clone_to_owned().unwrap();
+        let mut text = [0; 10];
+        far.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"out and in");
+        drop((copy, near));
+        assert_eq!(far.read(&mut text).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn descriptors_of_the_system_are_refused() {
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    simulate(12, || async {
+        outside.set_nonblocking(true).unwrap();
+        let refused = shim_net::mirror::TcpListener::from_std(outside).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("not a socket of this simulation"), "{refused}");
+    });
 }

@@ -99,7 +99,8 @@ fn is_current(shared: &Arc<Shared>) -> bool {
 
 /// Whether the calling thread runs inside a simulation.
 pub fn in_simulation() -> bool {
-    WORLD.is_set() || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
+    WORLD.is_set()
+        || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
 }
 
 /// The run that the calling thread is in.

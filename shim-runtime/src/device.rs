@@ -91,8 +91,11 @@ pub fn with<D: Device + Default, R>(f: impl FnOnce(&mut D, &mut DeviceContext<'_
 
 /// As [`with`], but `None` outside a simulation: for destructors, and for the host layer.
 pub fn try_with<D: Device + Default, R>(f: impl FnOnce(&mut D, &mut DeviceContext<'_>) -> R) -> Option<R> {
-    context::try_with_device(|| Box::new(D::default()), |device, cx| {
-        let device = device.as_any_mut().downcast_mut::<D>();
-        f(device.expect("invariant: one type of device in a world"), cx)
-    })
+    context::try_with_device(
+        || Box::new(D::default()),
+        |device, cx| {
+            let device = device.as_any_mut().downcast_mut::<D>();
+            f(device.expect("invariant: one type of device in a world"), cx)
+        },
+    )
 }

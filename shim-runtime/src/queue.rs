@@ -109,9 +109,9 @@ impl<E> Queue<E> {
 
     /// The pending events in no particular order, with their times.
     pub fn iter(&self) -> impl Iterator<Item = (SimTime, &E)> {
-        self.heap.iter().filter_map(|entry| {
-            self.slots[entry.slot as usize].event.as_ref().map(|event| (entry.at, event))
-        })
+        self.heap
+            .iter()
+            .filter_map(|entry| self.slots[entry.slot as usize].event.as_ref().map(|event| (entry.at, event)))
     }
 
     fn remove_at(&mut self, place: usize) -> Option<(SimTime, u64, E)> {
@@ -212,7 +212,10 @@ mod tests {
                 _ => {
                     let expected = model.pop_first();
                     let got = queue.pop_due(SimTime::MAX);
-                    assert_eq!(got.map(|(at, _, seq)| (at, seq)), expected.map(|((at, _), (_, seq))| (at, seq)));
+                    assert_eq!(
+                        got.map(|(at, _, seq)| (at, seq)),
+                        expected.map(|((at, _), (_, seq))| (at, seq))
+                    );
                 }
             }
             assert_eq!(queue.len(), model.len());

@@ -30,8 +30,12 @@ impl Stall {
     /// One line that names the stall.
     pub fn headline(&self) -> String {
         match self {
-            Stall::Deadlock => "deadlock: nothing is ready, nothing will happen, and the test is not done".into(),
-            Stall::Livelock => "livelock: tasks wake each other, and no event has fired for too many polls".into(),
+            Stall::Deadlock => {
+                "deadlock: nothing is ready, nothing will happen, and the test is not done".into()
+            }
+            Stall::Livelock => {
+                "livelock: tasks wake each other, and no event has fired for too many polls".into()
+            }
             Stall::StepLimit => "the limit on polls was reached".into(),
             Stall::TimeLimit => "the limit on virtual time was reached".into(),
             Stall::NodeFailed(text) => text.clone(),

@@ -71,7 +71,11 @@ impl fmt::Debug for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { seed, steps, elapsed, trace_hash, .. } = &self.summary;
-        write!(f, "{}\n(seed {seed}, step {steps}, virtual time {elapsed:?}, trace {trace_hash:016x})", self.report)
+        write!(
+            f,
+            "{}\n(seed {seed}, step {steps}, virtual time {elapsed:?}, trace {trace_hash:016x})",
+            self.report
+        )
     }
 }
 
@@ -191,9 +195,8 @@ fn close(shared: &Arc<Shared>) {
             lifecycle::end_tasks(shared, |_| true);
             threads::end_all(shared);
         });
-        let (queue, runtimes) = shared.with(|world| {
-            (std::mem::take(&mut world.queue), std::mem::take(&mut world.runtimes))
-        });
+        let (queue, runtimes) =
+            shared.with(|world| (std::mem::take(&mut world.queue), std::mem::take(&mut world.runtimes)));
         drop((queue, runtimes));
         let device = shared.with(|world| world.device.take());
         drop(device);
@@ -251,6 +254,7 @@ pub fn draw_u64() -> u64 {
 pub fn mark(value: u64) {
     crate::context::with_shared(|shared| {
         let node: NodeId = shared.current.get().node;
-        shared.with(|world| world.record(shared.now.get(), crate::trace::Kind::Mark, value, u64::from(node.0)));
+        shared
+            .with(|world| world.record(shared.now.get(), crate::trace::Kind::Mark, value, u64::from(node.0)));
     });
 }

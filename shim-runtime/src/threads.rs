@@ -153,7 +153,9 @@ fn worker(shared: &Arc<Shared>, me: &ThreadRef) {
         shared.current.set(current);
         let header = shared.with(|world| world.tasks.find(task).map(|entry| Arc::clone(&entry.header)));
         let header = header.expect("invariant: a running job's task is in the table");
-        SELF.with(|own| *own.borrow_mut() = Some(Own { thread: Arc::clone(me), entry: Some((task, header)) }));
+        SELF.with(|own| {
+            *own.borrow_mut() = Some(Own { thread: Arc::clone(me), entry: Some((task, header)) })
+        });
         let ended = catch_unwind(AssertUnwindSafe(|| shared.enter(run)));
         let killed = me.killed.load(Ordering::Acquire);
         if let Err(payload) = ended

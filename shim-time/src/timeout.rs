@@ -28,10 +28,7 @@ pub fn timeout<F>(duration: Duration, future: F) -> Timeout<F::IntoFuture>
 where
     F: IntoFuture,
 {
-    let delay = match Instant::now().checked_add(duration) {
-        Some(deadline) => Some(Sleep::new(deadline)),
-        None => None,
-    };
+    let delay = Instant::now().checked_add(duration).map(Sleep::new);
     Timeout { value: future.into_future(), delay }
 }
 

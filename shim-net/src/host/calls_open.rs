@@ -25,7 +25,8 @@ const BACKLOG_MAX: u32 = 4096;
 pub(crate) extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     if !in_run() {
         // SAFETY: the call has no pointers.
-        return raw::to_libc(unsafe { kernel(libc::SYS_socket, [int(domain), int(kind), int(protocol)]) }) as c_int;
+        return raw::to_libc(unsafe { kernel(libc::SYS_socket, [int(domain), int(kind), int(protocol)]) })
+            as c_int;
     }
     let made = simulated(domain, kind & !TYPE_FLAGS, protocol).and_then(|(domain, of)| {
         let id = sys::socket(domain, of)?;
@@ -62,7 +63,12 @@ fn simulated(domain: c_int, kind: c_int, protocol: c_int) -> io::Result<(Domain,
 /// # Safety
 /// `pair` must be valid to write for two descriptors.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int {
+pub(crate) unsafe extern "C" fn socketpair(
+    domain: c_int,
+    kind: c_int,
+    protocol: c_int,
+    pair: *mut c_int,
+) -> c_int {
     if !in_run() {
         let arguments = [int(domain), int(kind), int(protocol), pair as usize];
         // SAFETY: as the system call.

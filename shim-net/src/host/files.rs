@@ -52,7 +52,12 @@ pub(crate) unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: 
 /// # Safety
 /// As [`openat`].
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn openat64(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+pub(crate) unsafe extern "C" fn openat64(
+    folder: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> c_int {
     // SAFETY: as this call.
     unsafe { openat(folder, path, flags, mode) }
 }
@@ -62,13 +67,20 @@ pub(crate) unsafe extern "C" fn openat64(folder: c_int, path: *const c_char, fla
 /// # Safety
 /// `path` must be a C string.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn openat(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+pub(crate) unsafe extern "C" fn openat(
+    folder: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> c_int {
     // SAFETY: as the system call.
     let result = unsafe { kernel(libc::SYS_openat, [int(folder), path as usize, int(flags), mode as usize]) };
-    // SAFETY: the caller vouches for the path, which the kernel has read.
-    if result >= 0 && in_run() && matches!(unsafe { CStr::from_ptr(path) }.to_bytes(), b"/dev/urandom" | b"/dev/random")
-    {
-        table::set_mark(result as c_int, Mark::Entropy);
+    if result >= 0 && in_run() {
+        // SAFETY: the caller vouches for the path, which the kernel has read.
+        let path = unsafe { CStr::from_ptr(path) };
+        if matches!(path.to_bytes(), b"/dev/urandom" | b"/dev/random") {
+            table::set_mark(result as c_int, Mark::Entropy);
+        }
     }
     raw::to_libc(result) as c_int
 }

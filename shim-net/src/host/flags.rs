@@ -135,10 +135,12 @@ fn readable_bytes(id: SocketId) -> io::Result<usize> {
     match sys::recv_from(id, &mut space, true) {
         Ok(received) => Ok(received.full_len),
         Err(error) if super::would_block(&error) => Ok(0),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => match sys::option(id, sys::Name::AcceptsConnections)? {
-            sys::Value::Int(0) => Ok(0),
-            _ => refuse(Errno::EINVAL),
-        },
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+            match sys::option(id, sys::Name::AcceptsConnections)? {
+                sys::Value::Int(0) => Ok(0),
+                _ => refuse(Errno::EINVAL),
+            }
+        }
         Err(error) => Err(error),
     }
 }

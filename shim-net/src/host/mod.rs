@@ -6,11 +6,14 @@
 //!
 //! * `table` says which descriptors are simulated, and which socket each one is; [`fd`] is the mirror's way in;
 //! * `calls_open`, `calls_data`, `message`, `options`, `flags`, `poll` are the system calls by topic;
-//! * `resolver` is `getaddrinfo`; `files` is `/dev/urandom`;
-//! * `address` and `control` put what they are given into the kernel's forms and back, and call nobody.
+//! * `transfer` and `wait` are what those have in common: how much is moved, and how a thread waits;
+//! * `resolver` and `names` are `getaddrinfo`; `files` is `/dev/urandom`;
+//! * `address` and `control` put what they are given into the kernel's forms and back, and call nobody;
+//!   `ancillary` is what control messages mean.
 #![allow(unsafe_code, reason = "this folder is where the crate meets the operating system")]
 
 mod address;
+mod ancillary;
 mod calls_data;
 mod calls_open;
 mod control;
@@ -19,10 +22,12 @@ mod files;
 mod flags;
 mod from_raw;
 mod message;
+mod names;
 mod options;
 mod poll;
 mod resolver;
 pub(crate) mod table;
+mod transfer;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -69,7 +74,9 @@ fn answer(
         Owner::Kernel => raw::to_libc(kernel()),
         Owner::World(id) => to_libc(world(id)),
         Owner::Elsewhere => {
-            loud(&format!("{call}: descriptor {fd} is a simulated socket, and this thread is not in its simulation"));
+            loud(&format!(
+                "{call}: descriptor {fd} is a simulated socket, and this thread is not in its simulation"
+            ));
             fail(libc::EBADF)
         }
     }

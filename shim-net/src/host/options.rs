@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_void, linger, socklen_t, timeval, ucred};
 
+use super::transfer::slice;
 use super::{address::array, answer, int, kernel, loud, refuse};
 use crate::error::{Errno, Result};
 use crate::sys::{self, Domain, Name, SocketId, Value};
@@ -159,7 +160,7 @@ pub(crate) unsafe extern "C" fn setsockopt(
             return refuse(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for the bytes.
-        let bytes = if len == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(value.cast::<u8>(), len) } };
+        let bytes = unsafe { slice(value, len) };
         set(id, level, option, bytes).map(|()| 0)
     }) as c_int
 }

@@ -32,7 +32,7 @@ pub(crate) struct Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        sys::close(self.id);
+        crate::host::fd::close_descriptor(self.id);
     }
 }
 

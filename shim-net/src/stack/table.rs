@@ -3,7 +3,7 @@
 //! Owns [`Table`], [`Ports`] and `FixedMap`. Must not know what a socket does. Invariants: a socket's
 //! number is never used again; a hash map is only looked into, never walked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::packet::ip_bits;
 
 /// A hash map with a fixed, fast hash.
 #[expect(clippy::disallowed_types, reason = "its hash is fixed, and it is never walked")]
-pub(crate) type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<FixedHasher>>;
+pub(crate) type FixedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<FixedHasher>>;
 
 /// Multiply and rotate, as rustc's own tables.
 #[derive(Default)]

@@ -39,6 +39,14 @@ impl Parker {
 fn futex(word: &AtomicU32, operation: i32, value: u32) {
     // SAFETY: the word outlives the call, and these two operations touch nothing else.
     unsafe {
-        super::raw::syscall6(libc::SYS_futex, word.as_ptr() as usize, operation as usize, value as usize, 0, 0, 0);
+        super::raw::syscall6(
+            libc::SYS_futex,
+            word.as_ptr() as usize,
+            operation as usize,
+            value as usize,
+            0,
+            0,
+            0,
+        );
     }
 }

@@ -37,9 +37,10 @@ fn shown(shared: &Shared, clock: clockid_t) -> Option<u64> {
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => {
             Some((WALL_BASE_NS + now).saturating_add_signed(wall_offset_ns(shared)))
         }
-        libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
-            Some(MONOTONIC_BASE_NS + now)
-        }
+        libc::CLOCK_MONOTONIC
+        | libc::CLOCK_MONOTONIC_RAW
+        | libc::CLOCK_MONOTONIC_COARSE
+        | libc::CLOCK_BOOTTIME => Some(MONOTONIC_BASE_NS + now),
         // Time on the processor: a deterministic machine has spent what the world's clock shows.
         libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => Some(now),
         _ => None,
@@ -48,7 +49,12 @@ fn shown(shared: &Shared, clock: clockid_t) -> Option<u64> {
 
 fn wall_offset_ns(shared: &Shared) -> i64 {
     let node = shared.current.get().node;
-    shared.world.try_borrow().ok().and_then(|world| world.nodes.get(node.0 as usize).map(|n| n.wall_offset_ns)).unwrap_or(0)
+    shared
+        .world
+        .try_borrow()
+        .ok()
+        .and_then(|world| world.nodes.get(node.0 as usize).map(|n| n.wall_offset_ns))
+        .unwrap_or(0)
 }
 
 /// `clock_gettime(2)`.
@@ -92,7 +98,8 @@ pub(crate) unsafe extern "C" fn gettimeofday(out: *mut timeval, zone: *mut libc:
     let shown = context::try_with_run(|shared| shown(shared, libc::CLOCK_REALTIME)).flatten();
     let Some(nanos) = shown else {
         // SAFETY: as the system call.
-        let result = unsafe { raw::syscall6(libc::SYS_gettimeofday, out as usize, zone as usize, 0, 0, 0, 0) };
+        let result =
+            unsafe { raw::syscall6(libc::SYS_gettimeofday, out as usize, zone as usize, 0, 0, 0, 0) };
         return raw::to_libc(result) as c_int;
     };
     if !out.is_null() {

@@ -38,7 +38,9 @@ fn notice() {
             world.threads.foreign += 1;
             let node = world.nodes.get(shared.current.get().node.0 as usize).map(|node| node.name.clone());
             let node = node.unwrap_or_default();
-            let reason = format!("node {node:?} started a thread of its own (pthread_create), which the scheduler does not control");
+            let reason = format!(
+                "node {node:?} started a thread of its own (pthread_create), which the scheduler does not control"
+            );
             if !world.not_deterministic.contains(&reason) {
                 world.not_deterministic.push(reason);
             }

@@ -96,7 +96,8 @@ pub(crate) unsafe fn answer(
     match command {
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
             // SAFETY: the caller vouches for the word and the time-out.
-            let (word, timeout) = unsafe { (&*(address as *const AtomicU32), (timeout as *const timespec).as_ref()) };
+            let (word, timeout) =
+                unsafe { (&*(address as *const AtomicU32), (timeout as *const timespec).as_ref()) };
             let deadline = timeout.map(|timeout| deadline(&shared, command, operation, timeout));
             Some(wait(&shared, word, value as u32, deadline, mask))
         }
@@ -109,7 +110,15 @@ pub(crate) unsafe fn answer(
             }
             // SAFETY: as the caller's call; it wakes threads that are not the world's.
             let others = unsafe {
-                raw::syscall6(libc::SYS_futex, address, operation as usize, value - count, 0, 0, mask as usize)
+                raw::syscall6(
+                    libc::SYS_futex,
+                    address,
+                    operation as usize,
+                    value - count,
+                    0,
+                    0,
+                    mask as usize,
+                )
             };
             Some(count as isize + others.max(0))
         }

@@ -113,7 +113,8 @@ fn put(field: &mut [c_char], text: &str) {
 pub(crate) unsafe extern "C" fn sched_getaffinity(pid: pid_t, size: size_t, mask: *mut cpu_set_t) -> c_int {
     let Some(cpus) = context::try_with_run(|shared| cpus(shared)) else {
         // SAFETY: as the system call.
-        let result = unsafe { raw::syscall6(libc::SYS_sched_getaffinity, pid as usize, size, mask as usize, 0, 0, 0) };
+        let result =
+            unsafe { raw::syscall6(libc::SYS_sched_getaffinity, pid as usize, size, mask as usize, 0, 0, 0) };
         if result < 0 {
             return raw::to_libc(result) as c_int;
         }

@@ -7,13 +7,13 @@
 
 pub(crate) mod baton;
 pub(crate) mod clock;
-pub(crate) mod process;
 pub(crate) mod entropy;
 mod foreign;
+pub(crate) mod futex;
 pub(crate) mod identity;
 pub mod next;
+pub(crate) mod process;
 pub mod raw;
-pub(crate) mod futex;
 mod syscall;
 pub(crate) mod tsc;
 pub(crate) mod watchdog;

@@ -152,10 +152,12 @@ fn is_main_program() -> bool {
         }
         let headers = std::slice::from_raw_parts(headers, count);
         let own_header = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
-        let base = own_header.map_or(0, |header| (headers.as_ptr() as usize).wrapping_sub(header.p_vaddr as usize));
+        let base =
+            own_header.map_or(0, |header| (headers.as_ptr() as usize).wrapping_sub(header.p_vaddr as usize));
         headers.iter().any(|header| {
             let start = base.wrapping_add(header.p_vaddr as usize);
-            header.p_type == libc::PT_LOAD && (start..start.wrapping_add(header.p_memsz as usize)).contains(&own)
+            header.p_type == libc::PT_LOAD
+                && (start..start.wrapping_add(header.p_memsz as usize)).contains(&own)
         })
     }
 }
@@ -199,7 +201,8 @@ fn main_thread_state() -> Option<u8> {
         if fd < 0 {
             return None;
         }
-        let length = raw::syscall6(libc::SYS_read, fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0);
+        let length =
+            raw::syscall6(libc::SYS_read, fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0);
         raw::syscall6(libc::SYS_close, fd as usize, 0, 0, 0, 0, 0);
         length
     };

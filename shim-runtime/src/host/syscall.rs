@@ -47,7 +47,9 @@ unsafe fn answer(number: c_long, arguments: [usize; 6]) -> Option<c_long> {
             libc::SYS_gettimeofday => {
                 Some(c_long::from(clock::gettimeofday(a as *mut libc::timeval, b as *mut libc::c_void)))
             }
-            libc::SYS_nanosleep => Some(c_long::from(clock::nanosleep(a as *const timespec, b as *mut timespec))),
+            libc::SYS_nanosleep => {
+                Some(c_long::from(clock::nanosleep(a as *const timespec, b as *mut timespec)))
+            }
             libc::SYS_clock_nanosleep => {
                 let errno =
                     clock::clock_nanosleep(a as i32, b as i32, c as *const timespec, d as *mut timespec);
@@ -63,7 +65,9 @@ unsafe fn answer(number: c_long, arguments: [usize; 6]) -> Option<c_long> {
                 let result = identity::sched_getaffinity(a as i32, b, c as *mut libc::cpu_set_t);
                 Some(if result == 0 { b as c_long } else { c_long::from(result) })
             }
-            libc::SYS_futex => futex::answer(a, b, c, d, arguments[5]).map(|result| raw::to_libc(result) as c_long),
+            libc::SYS_futex => {
+                futex::answer(a, b, c, d, arguments[5]).map(|result| raw::to_libc(result) as c_long)
+            }
             _ => None,
         }
     }

@@ -90,7 +90,8 @@ extern "C" fn look(_: libc::c_int) {
     if polls != SEEN_POLLS.load(Ordering::Relaxed) || task == 0 {
         SEEN_POLLS.store(polls, Ordering::Relaxed);
         SEEN_AT_NS.store(now, Ordering::Relaxed);
-    } else if now.saturating_sub(SEEN_AT_NS.load(Ordering::Relaxed)) >= POLL_LIMIT_NS.load(Ordering::Relaxed) {
+    } else if now.saturating_sub(SEEN_AT_NS.load(Ordering::Relaxed)) >= POLL_LIMIT_NS.load(Ordering::Relaxed)
+    {
         end("a poll did not return", "its poll takes too much real time (SIM_POLL_LIMIT_SECS)");
     }
     if now >= END_NS.load(Ordering::Relaxed) {

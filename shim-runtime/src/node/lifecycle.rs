@@ -52,7 +52,10 @@ pub enum Crash {
 pub fn spawn_node(name: &str, main: NodeMain) -> NodeId {
     let shared = context::with_shared(Arc::clone);
     let id = shared.with(|world| {
-        assert!(world.nodes.iter().all(|node| node.name != name), "simulation: a node called {name:?} exists");
+        assert!(
+            world.nodes.iter().all(|node| node.name != name),
+            "simulation: a node called {name:?} exists"
+        );
         NodeId(world.nodes.len() as u32)
     });
     add_node(&shared, name, main);
@@ -100,7 +103,13 @@ pub(crate) fn boot(shared: &Arc<Shared>, id: NodeId, location: &'static Location
     tell_device(shared, id, NodeChange::Started);
     let on = SpawnOn { node: id, runtime, location, what: "node main" };
     let before = shared.current.get();
-    shared.current.set(Current { node: id, runtime: Some(runtime), task: None, task_id: None, in_runtime: false });
+    shared.current.set(Current {
+        node: id,
+        runtime: Some(runtime),
+        task: None,
+        task_id: None,
+        in_runtime: false,
+    });
     match &mut main {
         NodeMain::Nothing => {}
         NodeMain::Future(make) => {
@@ -272,8 +281,8 @@ pub fn resume(node: NodeId) {
 
 /// Ends every task for which `which` answers true: drops its future, kills its thread.
 pub(crate) fn end_tasks(shared: &Arc<Shared>, which: impl Fn(&Task) -> bool) {
-    let doomed: Vec<TaskRef> =
-        shared.with(|world| world.tasks.iter().filter(|(_, task)| which(task)).map(|(task, _)| task).collect());
+    let doomed: Vec<TaskRef> = shared
+        .with(|world| world.tasks.iter().filter(|(_, task)| which(task)).map(|(task, _)| task).collect());
     let before = shared.current.get();
     for task in doomed {
         end_one(shared, task);

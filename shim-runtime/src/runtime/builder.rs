@@ -42,7 +42,14 @@ impl Builder {
     }
 
     fn new(flavor: RuntimeFlavor) -> Builder {
-        Builder { flavor, worker_threads: None, max_blocking_threads: 512, start_paused: false, name: None, hooks: ThreadHooks::default() }
+        Builder {
+            flavor,
+            worker_threads: None,
+            max_blocking_threads: 512,
+            start_paused: false,
+            name: None,
+            hooks: ThreadHooks::default(),
+        }
     }
 
     /// Enables everything, which is always on.
@@ -186,7 +193,10 @@ impl Builder {
     /// For a multi-threaded runtime.
     #[track_caller]
     pub fn build_local(&mut self, _options: LocalOptions) -> io::Result<LocalRuntime> {
-        assert!(self.flavor == RuntimeFlavor::CurrentThread, "multi_thread is not supported for LocalRuntime");
+        assert!(
+            self.flavor == RuntimeFlavor::CurrentThread,
+            "multi_thread is not supported for LocalRuntime"
+        );
         self.build().map(LocalRuntime::around)
     }
 

@@ -110,7 +110,11 @@ impl Handle {
         self.spawn_any(future, Location::caller())
     }
 
-    pub(crate) fn spawn_any<F>(&self, future: F, location: &'static Location<'static>) -> JoinHandle<F::Output>
+    pub(crate) fn spawn_any<F>(
+        &self,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
@@ -128,7 +132,12 @@ impl Handle {
         R: Send + 'static,
     {
         self.refuse_strangers();
-        let on = SpawnOn { node: self.node, runtime: self.runtime, location: Location::caller(), what: "blocking" };
+        let on = SpawnOn {
+            node: self.node,
+            runtime: self.runtime,
+            location: Location::caller(),
+            what: "blocking",
+        };
         task::spawn_blocking_on(&self.shared, func, on)
     }
 
@@ -165,7 +174,8 @@ impl Handle {
 
     /// What the runtime says that it is.
     pub fn runtime_flavor(&self) -> RuntimeFlavor {
-        let state = |world: &mut crate::world::World| world.runtimes.get(&self.runtime).map(|state| state.flavor);
+        let state =
+            |world: &mut crate::world::World| world.runtimes.get(&self.runtime).map(|state| state.flavor);
         self.shared.with(state).unwrap_or(RuntimeFlavor::CurrentThread)
     }
 
@@ -218,7 +228,10 @@ fn block_on_thread<R>(
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("runtime", &self.runtime.0).field("node", &self.node.0).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("runtime", &self.runtime.0)
+            .field("node", &self.node.0)
+            .finish_non_exhaustive()
     }
 }
 

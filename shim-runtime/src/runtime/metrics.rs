@@ -12,7 +12,10 @@ pub struct RuntimeMetrics {
 
 impl RuntimeMetrics {
     fn state<R: Default>(&self, read: impl FnOnce(&RuntimeState) -> R) -> R {
-        self.handle.shared.with(|world| world.runtimes.get(&self.handle.runtime).map(read)).unwrap_or_default()
+        self.handle
+            .shared
+            .with(|world| world.runtimes.get(&self.handle.runtime).map(read))
+            .unwrap_or_default()
     }
 
     /// How many workers the runtime says that it has.

@@ -193,9 +193,10 @@ impl Drop for Runtime {
         let in_runtime = context::try_with_shared(|shared| {
             shared.current.get().in_runtime && !threads::on_worker() && task::try_id().is_some()
         });
-        let busy = self.handle.shared.with(|world| {
-            world.runtimes.get(&self.handle.runtime).is_some_and(|state| state.blocking > 0)
-        });
+        let busy = self
+            .handle
+            .shared
+            .with(|world| world.runtimes.get(&self.handle.runtime).is_some_and(|state| state.blocking > 0));
         let in_async = in_runtime == Some(true) && !self.down;
         if in_async && !std::thread::panicking() {
             self.shut_down(Some(Duration::ZERO));

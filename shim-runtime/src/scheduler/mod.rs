@@ -131,10 +131,7 @@ impl Drop for Entry<'_> {
 
 /// The loop itself, inside a real current-thread runtime, whose cooperative budget the tasks spend.
 /// `None` where the calling stand-in was retired.
-fn run_loop<R>(
-    shared: &Arc<Shared>,
-    mut root: impl FnMut(TaskRef) -> Poll<R>,
-) -> Result<Option<R>, Stalled> {
+fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -> Result<Option<R>, Stalled> {
     crate::runtime::real::block_on(poll_fn(|real_cx| {
         let mut budget = Budget::default();
         loop {
@@ -306,7 +303,9 @@ fn pick(shared: &Shared, world: &mut World) -> Picked {
             Body::Thread(thread) => Picked::Thread(Arc::clone(thread)),
             Body::Job(_) | Body::Future(_) if aborted => Picked::Abort(task),
             Body::Job(job) => {
-                let Some(runtime) = world.runtimes.get_mut(&entry.runtime) else { return Picked::Abort(task) };
+                let Some(runtime) = world.runtimes.get_mut(&entry.runtime) else {
+                    return Picked::Abort(task);
+                };
                 if !runtime.admit_blocking(task) {
                     continue;
                 }
@@ -363,7 +362,9 @@ fn jump(shared: &Shared) -> Step {
                 Step::Stalled(Stall::Deadlock)
             };
         };
-        if at - world.last_poll_at > QUIET && !world.queue.iter().any(|(_, event)| matches!(event, Event::Timer(_))) {
+        if at - world.last_poll_at > QUIET
+            && !world.queue.iter().any(|(_, event)| matches!(event, Event::Timer(_)))
+        {
             return Step::Stalled(Stall::Deadlock);
         }
         if at.since_start() > world.config.time_limit {

@@ -71,7 +71,9 @@ pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
 
 /// Drops a future; a panic of its destructor is the task's panic.
 pub(crate) fn drop_future(future: BoxFuture, task: TaskRef) -> Option<JoinError> {
-    catch_unwind(AssertUnwindSafe(|| drop(future))).err().map(|payload| JoinError::panic(Id(task.id), payload))
+    catch_unwind(AssertUnwindSafe(|| drop(future)))
+        .err()
+        .map(|payload| JoinError::panic(Id(task.id), payload))
 }
 
 /// The task was aborted: its future is dropped instead of polled.

@@ -26,7 +26,9 @@ impl std::error::Error for BadValue {}
 /// # Errors
 /// Where the text is none of these, or names no seed.
 pub fn seeds(text: &str) -> Result<Vec<u64>, BadValue> {
-    let bad = || BadValue(format!("{text:?} names no seeds: expected for example 7, 0..200, 0..=199 or 1,5,10..20"));
+    let bad = || {
+        BadValue(format!("{text:?} names no seeds: expected for example 7, 0..200, 0..=199 or 1,5,10..20"))
+    };
     let number = |text: &str| text.trim().replace('_', "").parse::<u64>().map_err(|_| bad());
     let mut seeds = Vec::new();
     for part in text.split(',') {

@@ -87,7 +87,9 @@ where
 fn test_name(path: &'static str) -> String {
     let own = path.split_once("::").map_or(path, |(_, rest)| rest);
     match std::thread::current().name() {
-        Some(name) if name != "main" && name.ends_with(own.rsplit("::").next().unwrap_or(own)) => name.to_owned(),
+        Some(name) if name != "main" && name.ends_with(own.rsplit("::").next().unwrap_or(own)) => {
+            name.to_owned()
+        }
         _ => own.to_owned(),
     }
 }
@@ -109,11 +111,8 @@ where
     let local = settings.local;
     on_fresh_thread(move || {
         let (result, report, summary) = run::run(config, runtime, || async move {
-            let result = if local {
-                crate::task::LocalSet::new().run_until(body()).await
-            } else {
-                body().await
-            };
+            let result =
+                if local { crate::task::LocalSet::new().run_until(body()).await } else { body().await };
             code_is_success(result.report())
         });
         outcome_of(result, report, summary)
@@ -155,8 +154,10 @@ fn outcome_of(result: Result<bool, FailureKind>, report: String, summary: Summar
     match result {
         Ok(true) => {}
         Ok(false) => {
-            outcome.message =
-                Some("the test returned a termination value that is not a success; its error was printed".to_owned());
+            outcome.message = Some(
+                "the test returned a termination value that is not a success; its error was printed"
+                    .to_owned(),
+            );
         }
         Err(FailureKind::Panicked(_)) => outcome.message = Some(report),
         Err(FailureKind::Stalled(stall)) => {

@@ -21,8 +21,17 @@ use crate::host::process;
 
 /// Variables that say how the parent was called, and would make its children differ.
 const OWN_VARIABLES: &[&str] = &[
-    "SIM_SEED", "SIM_SEEDS", "SIM_JOBS", "SIM_KEEP_GOING", "SIM_TWICE", "SIM_REPORT_DIR", "RUST_TEST_THREADS", "RUST_TEST_NOCAPTURE",
-    "NEXTEST", "NEXTEST_RUN_ID", "NEXTEST_EXECUTION_MODE",
+    "SIM_SEED",
+    "SIM_SEEDS",
+    "SIM_JOBS",
+    "SIM_KEEP_GOING",
+    "SIM_TWICE",
+    "SIM_REPORT_DIR",
+    "RUST_TEST_THREADS",
+    "RUST_TEST_NOCAPTURE",
+    "NEXTEST",
+    "NEXTEST_RUN_ID",
+    "NEXTEST_EXECUTION_MODE",
 ];
 
 struct Zygote {
@@ -50,7 +59,9 @@ impl Zygote {
         let ready = zygote.control.read_exact(&mut tag);
         let printed = zygote.take_output()?;
         if ready.is_err() || tag[0] != TAG_READY {
-            return Err(io::Error::other(format!("it did not begin to run the test, but printed:\n{printed}")));
+            return Err(io::Error::other(format!(
+                "it did not begin to run the test, but printed:\n{printed}"
+            )));
         }
         Ok(zygote)
     }
@@ -162,10 +173,15 @@ fn conclude(settings: &TestSettings, test: &str, failures: &[(u64, Outcome)], la
         && !report.is_empty()
     {
         // A stall's report begins with its message.
-        text = if report.starts_with(&text) { report.trim_end().to_owned() } else { format!("{text}\n{report}") };
+        text = if report.starts_with(&text) {
+            report.trim_end().to_owned()
+        } else {
+            format!("{text}\n{report}")
+        };
     }
     let seeds: Vec<String> = failures.iter().map(|(seed, _)| seed.to_string()).collect();
-    let others = if failures.len() > 1 { format!(" (failing seeds: {})", seeds.join(", ")) } else { String::new() };
+    let others =
+        if failures.len() > 1 { format!(" (failing seeds: {})", seeds.join(", ")) } else { String::new() };
     let account = format!(
         "simulation: seed {seed} failed at step {} after {:.6} s of virtual time, trace {:016x}{others}\n\
          simulation: replay with: SIM_SEED={seed} cargo sim test -- --exact {test}",
@@ -281,7 +297,8 @@ impl Ledger {
         });
         let binary = env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
         let mut ledger = Ledger { file, test: test.to_owned(), binary };
-        let line = serde_json::json!({"kind": "plan", "test": ledger.test, "binary": ledger.binary, "seeds": seeds});
+        let line =
+            serde_json::json!({"kind": "plan", "test": ledger.test, "binary": ledger.binary, "seeds": seeds});
         ledger.line(&line);
         ledger
     }

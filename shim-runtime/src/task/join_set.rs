@@ -168,7 +168,8 @@ impl<T: 'static> JoinSet<T> {
     /// As [`JoinSet::try_join_next`], with the task's number.
     pub fn try_join_next_with_id(&mut self) -> Option<Result<(Id, T), JoinError>> {
         let mut cx = Context::from_waker(Waker::noop());
-        let polled = std::pin::pin!(real::task::unconstrained(poll_fn(|cx| Poll::Ready(self.poll_ended(cx)))));
+        let polled =
+            std::pin::pin!(real::task::unconstrained(poll_fn(|cx| Poll::Ready(self.poll_ended(cx)))));
         match polled.poll(&mut cx) {
             Poll::Ready(output) => output,
             Poll::Pending => None,
@@ -181,7 +182,10 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// As [`JoinSet::poll_join_next`], with the task's number.
-    pub fn poll_join_next_with_id(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(Id, T), JoinError>>> {
+    pub fn poll_join_next_with_id(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(Id, T), JoinError>>> {
         if self.handles.is_empty() {
             return Poll::Ready(None);
         }

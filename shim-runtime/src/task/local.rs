@@ -125,7 +125,8 @@ impl Local {
                     self.ready.borrow_mut().push(task, itself, &mut world.streams.schedule);
                 });
             }
-            let picked = context::with_world(|world| self.ready.borrow_mut().pick(&mut world.streams.schedule));
+            let picked =
+                context::with_world(|world| self.ready.borrow_mut().pick(&mut world.streams.schedule));
             let Some(picked) = picked else { return false };
             last = Some(picked.id);
             self.run(picked);
@@ -296,9 +297,8 @@ impl Drop for LocalSet {
         loop {
             let first = self.local.tasks.borrow_mut().pop_first();
             let Some((id, mut task)) = first else { return };
-            let error = task.future.take().and_then(|future| {
-                scheduler::drop_future(future, TaskRef { slot: 0, id })
-            });
+            let error =
+                task.future.take().and_then(|future| scheduler::drop_future(future, TaskRef { slot: 0, id }));
             task.end(Some(error.unwrap_or_else(|| JoinError::cancelled(Id(id)))));
         }
     }

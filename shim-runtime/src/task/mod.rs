@@ -18,12 +18,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
-pub use blocking::{block_in_place, spawn_blocking};
 pub(crate) use blocking::blocking_allowed;
 pub(crate) use blocking::spawn_blocking_on;
+pub use blocking::{block_in_place, spawn_blocking};
 pub use id::{Id, id, try_id};
-pub(crate) use join::{Completion, payload_text};
 pub use join::{AbortHandle, JoinError, JoinHandle};
+pub(crate) use join::{Completion, payload_text};
 pub use join_set::JoinSet;
 pub use local::{LocalEnterGuard, LocalSet, spawn_local};
 pub use spawn::spawn;

@@ -5,8 +5,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-pub use shim_runtime::run::Failure;
 use shim_runtime::config::{Config, Policy};
+pub use shim_runtime::run::Failure;
 use shim_runtime::run::{self, MainRuntime};
 
 use super::link::{Link, LinkSettings};

@@ -12,18 +12,18 @@
 //! Must not be reachable from application code by tokio's own names. Invariant: each function acts on the
 //! world that it is called in, and panics with tokio's text for a missing runtime outside of any.
 
+#[doc(hidden)]
+pub mod __private;
 mod builder;
 mod link;
 mod network;
 mod node;
-#[doc(hidden)]
-pub mod __private;
 
 pub use builder::{Builder, Failure, Report};
 pub use link::{Link, default_link, link, link_oneway};
 pub use network::{
-    NetworkStats, addresses, heal, hold, lookup, network_stats, partition, partition_oneway, register_name, release, repair,
-    repair_oneway, set_addresses,
+    NetworkStats, addresses, heal, hold, lookup, network_stats, partition, partition_oneway, register_name,
+    release, repair, repair_oneway, set_addresses,
 };
 pub use node::{
     NodeBuilder, NodeSet, bounce, client, crash, host, is_running, kill, node, pause, power_off, resume,

@@ -14,7 +14,7 @@ use shim_runtime::node::{self, Crash, NodeMain};
 use crate::task::JoinHandle;
 
 /// How a host's future ends.
-pub type HostResult = Result<(), Box<dyn Error>>;
+pub(super) type HostResult = Result<(), Box<dyn Error>>;
 
 /// Names one node or several.
 #[derive(Clone, Debug)]
@@ -70,7 +70,9 @@ impl NodeSet {
 pub(crate) fn id(name: &str) -> NodeId {
     match node::find(name) {
         Some(id) => id,
-        None => panic!("simulation: there is no node called {name:?}; there are {}", node::names().join(", ")),
+        None => {
+            panic!("simulation: there is no node called {name:?}; there are {}", node::names().join(", "))
+        }
     }
 }
 

@@ -40,9 +40,9 @@ pub use real::task_local;
 
 #[cfg(feature = "macros")]
 mod macros;
-#[cfg(feature = "macros")]
-pub use real::{join, try_join};
 #[cfg(all(feature = "macros", feature = "rt"))]
 pub use real::main;
+#[cfg(feature = "macros")]
+pub use real::{join, try_join};
 #[cfg(all(feature = "macros", feature = "rt"))]
 pub use shim_macros::test;

@@ -3,5 +3,6 @@
 //! Must not hold behaviour. Invariant: names and gates are tokio's.
 
 pub use shim_runtime::runtime::{
-    Builder, EnterGuard, Handle, Id, LocalOptions, LocalRuntime, Runtime, RuntimeFlavor, RuntimeMetrics, TryCurrentError,
+    Builder, EnterGuard, Handle, Id, LocalOptions, LocalRuntime, Runtime, RuntimeFlavor, RuntimeMetrics,
+    TryCurrentError,
 };

@@ -2,8 +2,8 @@
 //!
 //! Must not hold behaviour. Invariant: names and gates are tokio's.
 
-pub use real::task::{LocalKey, coop, futures, unconstrained};
 pub use real::task::coop::{Unconstrained, consume_budget};
+pub use real::task::{LocalKey, coop, futures, unconstrained};
 pub use shim_runtime::task::{
     AbortHandle, Id, JoinError, JoinHandle, JoinSet, LocalEnterGuard, LocalSet, block_in_place, id, spawn,
     spawn_blocking, spawn_local, try_id, yield_now,

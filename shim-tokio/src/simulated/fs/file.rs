@@ -87,7 +87,6 @@ impl File {
     ///
     /// # Errors
     /// None: no operation is ever in flight.
-    #[expect(clippy::result_large_err, reason = "tokio's signature")]
     pub fn try_into_std(self) -> Result<StdFile, File> {
         Ok(self.std)
     }
@@ -168,7 +167,11 @@ impl File {
 }
 
 impl AsyncRead for File {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let length = buf.remaining().min(self.max_buf_size);
         let read = self.std.read(buf.initialize_unfilled_to(length));
         Poll::Ready(read.map(|count| buf.advance(count)))

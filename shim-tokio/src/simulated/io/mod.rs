@@ -10,8 +10,8 @@ pub use real::io::{Interest, Ready};
 
 #[cfg(feature = "io-util")]
 pub use real::io::{
-    AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufStream, BufWriter, Chain, DuplexStream,
-    Empty, Join, Lines, Repeat, SimplexStream, Sink, Split, Take, copy, copy_bidirectional,
+    AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufStream, BufWriter, Chain,
+    DuplexStream, Empty, Join, Lines, Repeat, SimplexStream, Sink, Split, Take, copy, copy_bidirectional,
     copy_bidirectional_with_sizes, copy_buf, duplex, empty, join, repeat, simplex, sink,
 };
 #[cfg(feature = "io-util")]
