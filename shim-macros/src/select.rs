@@ -111,30 +111,14 @@ impl VisitMut for Clean {
 
 impl Select {
     pub(crate) fn expand(self) -> TokenStream {
-        let Select { crate_path, biased, branches, otherwise } = self;
-        let count = branches.len();
+        let count = self.branches.len();
+        let otherwise = self.otherwise.clone();
         if count == 0 {
-            let otherwise = otherwise.unwrap_or_default();
             return quote!({ #otherwise });
         }
-        let private = quote!(#crate_path::sim::__private);
         let variants: Vec<Ident> = (0..count).map(|index| format_ident!("Branch{index}")).collect();
-        let futures: Vec<Ident> =
-            (0..count).map(|index| Ident::new(&format!("__future{index}"), Span::mixed_site())).collect();
-        let masks: Vec<u64> = (0..count).map(|index| 1u64 << index).collect();
-        let indices: Vec<u32> = (0..count as u32).collect();
-        let total = count as u32;
-        let start = if biased { quote!(0u32) } else { quote!(#private::select_start(#total)) };
-        let conditions = branches.iter().zip(&masks).filter_map(|(branch, mask)| {
-            branch.condition.as_ref().map(|condition| quote!(if !(#condition) { __disabled |= #mask; }))
-        });
-        let expressions = branches.iter().map(|branch| &branch.future);
-        let cleaned = branches.iter().map(|branch| {
-            let mut pattern = branch.pattern.clone();
-            Clean.visit_pat_mut(&mut pattern);
-            pattern
-        });
-        let arms = branches.iter().zip(&variants).map(|(branch, variant)| {
+        let awaited = self.awaited(&variants);
+        let arms = self.branches.iter().zip(&variants).map(|(branch, variant)| {
             let Branch { pattern, handler, .. } = branch;
             quote!(__SelectOutput::#variant(#pattern) => #handler,)
         });
@@ -146,50 +130,7 @@ impl Select {
                 #(#variants(#variants),)*
                 Disabled,
             }
-            let __output = {
-                let mut __disabled: u64 = 0;
-                #(#conditions)*
-                let (#(#futures,)*) = (#(#private::IntoFuture::into_future(#expressions),)*);
-                #(let mut #futures = #private::pin!(#futures);)*
-                let __output = #private::poll_fn(|__cx| {
-                    #private::ready!(#private::poll_budget_available(__cx));
-                    let mut __is_pending = false;
-                    let __start = #start;
-                    for __step in 0..#total {
-                        match (__start + __step) % #total {
-                            #(
-                                #indices => {
-                                    if __disabled & #masks != 0 {
-                                        continue;
-                                    }
-                                    let __value = match #private::Future::poll(#futures.as_mut(), __cx) {
-                                        #private::Poll::Ready(__value) => __value,
-                                        #private::Poll::Pending => {
-                                            __is_pending = true;
-                                            continue;
-                                        }
-                                    };
-                                    __disabled |= #masks;
-                                    #[allow(unused_variables, unused_mut, unreachable_patterns)]
-                                    match &__value {
-                                        #cleaned => {}
-                                        _ => continue,
-                                    }
-                                    return #private::Poll::Ready(__SelectOutput::#variants(__value));
-                                }
-                            )*
-                            _ => ::core::unreachable!("a branch outside the select"),
-                        }
-                    }
-                    if __is_pending {
-                        #private::Poll::Pending
-                    } else {
-                        #private::Poll::Ready(__SelectOutput::Disabled)
-                    }
-                })
-                .await;
-                __output
-            };
+            let __output = #awaited;
             #[allow(unreachable_patterns)]
             match __output {
                 #(#arms)*
@@ -197,5 +138,81 @@ impl Select {
                 _ => ::core::unreachable!("failed to match bind"),
             }
         }}
+    }
+
+    /// The block that makes the futures and waits for the first that matches its pattern. The futures are gone
+    /// before a handler runs, so that handlers may use what they borrowed.
+    fn awaited(&self, variants: &[Ident]) -> TokenStream {
+        let crate_path = &self.crate_path;
+        let private = quote!(#crate_path::sim::__private);
+        let futures: Vec<Ident> = (0..variants.len())
+            .map(|index| Ident::new(&format!("__future{index}"), Span::mixed_site()))
+            .collect();
+        let conditions = self.branches.iter().enumerate().filter_map(|(index, branch)| {
+            let (mask, condition) = (1u64 << index, branch.condition.as_ref()?);
+            Some(quote!(if !(#condition) { __disabled |= #mask; }))
+        });
+        let expressions = self.branches.iter().map(|branch| &branch.future);
+        let total = variants.len() as u32;
+        let start = if self.biased { quote!(0u32) } else { quote!(#private::select_start(#total)) };
+        let polls = self
+            .branches
+            .iter()
+            .enumerate()
+            .map(|(index, branch)| branch.polled(index, &private, &futures[index], &variants[index]));
+        quote! {{
+            let mut __disabled: u64 = 0;
+            #(#conditions)*
+            let (#(#futures,)*) = (#(#private::IntoFuture::into_future(#expressions),)*);
+            #(let mut #futures = #private::pin!(#futures);)*
+            let __output = #private::poll_fn(|__cx| {
+                #private::ready!(#private::poll_budget_available(__cx));
+                let mut __is_pending = false;
+                let __start = #start;
+                for __step in 0..#total {
+                    match (__start + __step) % #total {
+                        #(#polls)*
+                        _ => ::core::unreachable!("a branch outside the select"),
+                    }
+                }
+                if __is_pending {
+                    #private::Poll::Pending
+                } else {
+                    #private::Poll::Ready(__SelectOutput::Disabled)
+                }
+            })
+            .await;
+            __output
+        }}
+    }
+}
+
+impl Branch {
+    /// The arm that polls this branch, the `index`th.
+    fn polled(&self, index: usize, private: &TokenStream, future: &Ident, variant: &Ident) -> TokenStream {
+        let (number, mask) = (index as u32, 1u64 << index);
+        let mut cleaned = self.pattern.clone();
+        Clean.visit_pat_mut(&mut cleaned);
+        quote! {
+            #number => {
+                if __disabled & #mask != 0 {
+                    continue;
+                }
+                let __value = match #private::Future::poll(#future.as_mut(), __cx) {
+                    #private::Poll::Ready(__value) => __value,
+                    #private::Poll::Pending => {
+                        __is_pending = true;
+                        continue;
+                    }
+                };
+                __disabled |= #mask;
+                #[allow(unused_variables, unused_mut, unreachable_patterns)]
+                match &__value {
+                    #cleaned => {}
+                    _ => continue,
+                }
+                return #private::Poll::Ready(__SelectOutput::#variant(__value));
+            }
+        }
     }
 }

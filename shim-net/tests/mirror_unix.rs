@@ -201,7 +201,6 @@ fn a_full_datagram_queue_makes_senders_wait() {
 }
 
 #[test]
-#[ignore = "the stack tells only senders that it has refused; see unix_recv"]
 fn a_sender_that_waits_before_it_is_refused_is_told_of_room() {
     each_seed(|| async {
         let (a, b) = UnixDatagram::pair().unwrap();
