@@ -132,3 +132,62 @@ async fn a_signal_reaches_who_listens_and_kills_who_does_not() {
     sleep(Duration::from_secs(2)).await;
     assert!(!sim::is_running("listens"));
 }
+
+/// A thread's own runtime, blocking sockets, locks and joins: all in virtual time.
+#[tokio::test]
+async fn threads_of_std_take_part() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        std::thread::sleep(Duration::from_secs(5));
+        std::io::Write::write_all(&mut stream, b"late").expect("connected");
+    });
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async move {
+            let mut stream = tokio::net::TcpStream::connect(address).await.expect("somebody listens");
+            let mut answer = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.expect("it is sent");
+            answer
+        })
+    });
+    let answer = tokio::task::spawn_blocking(move || {
+        server.join().expect("it ends");
+        client.join().expect("it ends")
+    });
+    assert_eq!(answer.await.expect("it ends"), "late");
+    assert!(sim::elapsed() >= Duration::from_secs(5));
+    let sum: u64 = std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..4)
+            .map(|number| {
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(10 - number));
+                    number
+                })
+            })
+            .collect();
+        parts.into_iter().map(|part| part.join().expect("it ends")).sum()
+    });
+    assert_eq!(sum, 6);
+}
+
+#[tokio::test]
+async fn a_thread_dies_with_its_node() {
+    static TICKS: AtomicU32 = AtomicU32::new(0);
+    sim::host("ticks", || async {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+                TICKS.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    sleep(Duration::from_millis(3500)).await;
+    assert_eq!(TICKS.load(Ordering::SeqCst), 3);
+    sim::crash("ticks");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(TICKS.load(Ordering::SeqCst), 3);
+}

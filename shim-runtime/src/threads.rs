@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use crate::context::{self, Current, Shared, Wait};
 use crate::host::baton::Parker;
+use crate::host::watchdog;
 use crate::scheduler::{self, Event};
 use crate::task::header::Header;
 use crate::task::{Body, Task, TaskRef};
@@ -46,9 +48,14 @@ pub(crate) struct Threads {
     drivers: Vec<ThreadRef>,
     idle: Vec<ThreadRef>,
     handles: Vec<thread::JoinHandle<()>>,
-    /// Threads that the application started itself, and that the scheduler does not control.
-    pub(crate) foreign: usize,
+    /// Threads that the application started itself, by libc's names for them.
+    adopted: BTreeMap<u64, AdoptedState>,
     next_name: usize,
+}
+
+struct AdoptedState {
+    header: Arc<Header>,
+    joiners: Vec<Waker>,
 }
 
 impl Threads {
@@ -133,10 +140,15 @@ pub(crate) fn start(shared: &Arc<Shared>, job: Job) -> ThreadRef {
 }
 
 /// The loop picked a thread: it runs until it blocks or ends.
-pub(crate) fn resume(shared: &Shared, thread: &ThreadRef) {
+pub(crate) fn resume(shared: &Shared, task: TaskRef, thread: &ThreadRef) {
     let me = own().expect("invariant: the loop runs on a driver").thread;
     let before = shared.current.get();
+    let location = shared.with(|world| world.tasks.find(task).map(|entry| entry.location));
+    if let Some(location) = location {
+        watchdog::poll_begins(task.id, location);
+    }
     thread.run_and_wait(&me);
+    watchdog::poll_ends();
     shared.current.set(before);
 }
 
@@ -349,6 +361,79 @@ fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
     }
 }
 
+/// A thread that the application started itself, and that takes part in the run.
+#[derive(Clone)]
+pub(crate) struct Adopted {
+    pub(crate) shared: Arc<Shared>,
+    thread: ThreadRef,
+    task: TaskRef,
+    header: Arc<Header>,
+    current: Current,
+}
+
+/// Enters a thread that is about to be started, on the current node.
+pub(crate) fn adopt(shared: &Arc<Shared>) -> Adopted {
+    let thread = ThreadRef::default();
+    let (task, header) = scheduler::add_entry(shared, Body::Thread(Arc::clone(&thread)), "thread");
+    let node = shared.current.get().node;
+    let current = Current { node, task: Some(task), ..Current::NONE };
+    Adopted { shared: Arc::clone(shared), thread, task, header, current }
+}
+
+/// Notes the name by which libc knows a thread.
+pub(crate) fn register(shared: &Shared, name: u64, adopted: &Adopted) {
+    shared.with(|world| {
+        let state = AdoptedState { header: Arc::clone(&adopted.header), joiners: Vec::new() };
+        world.threads.adopted.insert(name, state);
+    });
+}
+
+/// On the new thread: waits for the baton. False where the thread's node is gone already.
+pub(crate) fn begin_adopted(adopted: &Adopted) -> bool {
+    adopted.thread.parker.park();
+    crate::host::tsc::begin();
+    adopted.shared.current.set(adopted.current);
+    let own =
+        Own { thread: Arc::clone(&adopted.thread), entry: Some((adopted.task, Arc::clone(&adopted.header))) };
+    SELF.with(|slot| *slot.borrow_mut() = Some(own));
+    !adopted.thread.killed.load(Ordering::Acquire)
+}
+
+/// The thread is over: whoever joins it goes on.
+pub(crate) fn end_adopted(adopted: &Adopted) {
+    let Adopted { shared, task, header, .. } = adopted;
+    scheduler::finish_thread(shared, *task, false);
+    let (driver, joiners) = shared.with(|world| {
+        let own = world.threads.adopted.values_mut().find(|state| Arc::ptr_eq(&state.header, header));
+        let joiners = own.map(|state| std::mem::take(&mut state.joiners)).unwrap_or_default();
+        (world.threads.drivers.last().cloned(), joiners)
+    });
+    joiners.into_iter().for_each(Waker::wake);
+    let runs_here = own().is_some_and(|own| Arc::ptr_eq(&own.thread, &adopted.thread));
+    if runs_here && let Some(driver) = driver {
+        driver.parker.unpark();
+    }
+}
+
+/// Waits until the thread that libc calls `name` is over, if it is one of the run's.
+pub(crate) fn wait_for_adopted(shared: &Arc<Shared>, name: u64) {
+    let known = shared.with(|world| world.threads.adopted.get(&name).map(|state| Arc::clone(&state.header)));
+    let Some(header) = known else { return };
+    block(shared, Wait::Join(header.task.id), false, |waker| {
+        if header.is_finished() {
+            return Some(());
+        }
+        shared.with(|world| {
+            if let Some(state) = world.threads.adopted.get_mut(&name) {
+                state.joiners.push(waker.clone());
+            }
+        });
+        None
+    });
+    let gone = shared.with(|world| world.threads.adopted.remove(&name));
+    drop(gone);
+}
+
 /// Marks the thread of a task whose node is gone; it ends when it is next picked.
 pub(crate) fn kill(thread: &ThreadRef) {
     thread.killed.store(true, Ordering::Release);
@@ -365,7 +450,7 @@ pub(crate) fn end_all(shared: &Arc<Shared>) {
     });
     for (task, thread) in waiting {
         kill(&thread);
-        resume(shared, &thread);
+        resume(shared, task, &thread);
         let entry: Option<Task> = shared.with(|world| world.tasks.remove(task));
         drop(entry);
     }

@@ -8,11 +8,11 @@
 pub(crate) mod baton;
 pub(crate) mod clock;
 pub(crate) mod entropy;
-mod foreign;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub mod next;
 pub(crate) mod process;
+mod pthread;
 pub mod raw;
 mod syscall;
 pub(crate) mod tsc;
@@ -20,8 +20,6 @@ pub(crate) mod watchdog;
 
 use std::cell::Cell;
 use std::time::Duration;
-
-use crate::task::header::Inbox;
 
 thread_local! {
     /// The engine itself is starting a thread.
@@ -58,19 +56,4 @@ pub(crate) fn real_sleep(duration: Duration) {
     };
     // SAFETY: `request` is valid to read; no remainder is asked for.
     unsafe { raw::syscall6(libc::SYS_nanosleep, &raw const request as usize, 0, 0, 0, 0, 0) };
-}
-
-/// How long a run waits for a thread that the scheduler does not control.
-const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Nothing will happen by itself; but a thread that the scheduler does not control may wake a task.
-pub(crate) fn wait_for_foreign_wake(inbox: &Inbox, foreign: usize) -> bool {
-    if foreign == 0 {
-        return false;
-    }
-    let deadline = clock::real_monotonic() + FOREIGN_PATIENCE;
-    while inbox.is_empty() && clock::real_monotonic() < deadline {
-        real_sleep(Duration::from_micros(200));
-    }
-    !inbox.is_empty()
 }

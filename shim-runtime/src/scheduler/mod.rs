@@ -59,7 +59,7 @@ enum Picked {
     Future(TaskRef, Polling),
     Abort(TaskRef),
     Root(TaskRef),
-    Thread(ThreadRef),
+    Thread(TaskRef, ThreadRef),
     Job(TaskRef, Job),
     Frozen,
     Nothing,
@@ -190,7 +190,7 @@ fn step(shared: &Arc<Shared>) -> Step {
         Picked::Root(task) => return Step::Root(task),
         Picked::Frozen => return Step::Ran,
         Picked::Nothing => return jump(shared),
-        Picked::Thread(thread) => return resume_thread(shared, &thread),
+        Picked::Thread(task, thread) => return resume_thread(shared, task, &thread),
         Picked::Job(task, job) => {
             let thread = threads::start(shared, job);
             shared.with(|world| {
@@ -198,7 +198,7 @@ fn step(shared: &Arc<Shared>) -> Step {
                     entry.body = Body::Thread(Arc::clone(&thread));
                 }
             });
-            return resume_thread(shared, &thread);
+            return resume_thread(shared, task, &thread);
         }
         Picked::Future(task, polling) => poll_task(shared, task, polling),
         Picked::Abort(task) => cancel(shared, task),
@@ -207,8 +207,8 @@ fn step(shared: &Arc<Shared>) -> Step {
     if threads::still_driver(shared) { Step::Ran } else { Step::Retired }
 }
 
-fn resume_thread(shared: &Arc<Shared>, thread: &ThreadRef) -> Step {
-    threads::resume(shared, thread);
+fn resume_thread(shared: &Arc<Shared>, task: TaskRef, thread: &ThreadRef) -> Step {
+    threads::resume(shared, task, thread);
     if threads::is_retired(shared) { Step::Retired } else { Step::Ran }
 }
 
@@ -300,7 +300,7 @@ fn pick(shared: &Shared, world: &mut World) -> Picked {
         let aborted = entry.header.is_aborted();
         let picked = match &mut entry.body {
             Body::Root => Picked::Root(task),
-            Body::Thread(thread) => Picked::Thread(Arc::clone(thread)),
+            Body::Thread(thread) => Picked::Thread(task, Arc::clone(thread)),
             Body::Job(_) | Body::Future(_) if aborted => Picked::Abort(task),
             Body::Job(job) => {
                 let Some(runtime) = world.runtimes.get_mut(&entry.runtime) else {
@@ -356,11 +356,7 @@ fn charge_slice(shared: &Shared, world: &mut World) {
 fn jump(shared: &Shared) -> Step {
     shared.with(|world| {
         let Some(at) = world.queue.next_at() else {
-            return if crate::host::wait_for_foreign_wake(&shared.inbox, world.threads.foreign) {
-                Step::Ran
-            } else {
-                Step::Stalled(Stall::Deadlock)
-            };
+            return Step::Stalled(Stall::Deadlock);
         };
         if at - world.last_poll_at > QUIET
             && !world.queue.iter().any(|(_, event)| matches!(event, Event::Timer(_)))
