@@ -51,7 +51,8 @@ fn entries(folder: &str) -> usize {
 #[test]
 fn ten_thousand_runs_leave_nothing() {
     (0..1_000).for_each(|seed| assert!(run(seed) > 0));
-    let (memory, descriptors, threads) = (resident_kib(), entries("/proc/self/fd"), entries("/proc/self/task"));
+    let (memory, descriptors, threads) =
+        (resident_kib(), entries("/proc/self/fd"), entries("/proc/self/task"));
     (1_000..10_000).for_each(|seed| assert!(run(seed) > 0));
     let grown = resident_kib().saturating_sub(memory);
     assert!(grown < 4 * 1024, "{grown} KiB more after nine thousand runs");

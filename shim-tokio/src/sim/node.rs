@@ -11,7 +11,7 @@ use std::time::Duration;
 use shim_runtime::NodeId;
 use shim_runtime::node::{self, Crash, NodeMain};
 
-use crate::task::JoinHandle;
+use shim_runtime::task::JoinHandle;
 
 /// How a host's future ends.
 pub(super) type HostResult = Result<(), Box<dyn Error>>;
