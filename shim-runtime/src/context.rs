@@ -70,6 +70,11 @@ pub(crate) struct Shared {
     /// How many `time::pause`s are in force.
     pub(crate) paused: Cell<u32>,
     pub(crate) inbox: Arc<Inbox>,
+    /// What the clocks show at the beginning, in nanoseconds: `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
+    pub(crate) monotonic_base_ns: u64,
+    pub(crate) wall_base_ns: u64,
+    /// Whether the run is one of loose runtimes on a thread that is in no run.
+    pub(crate) is_ambient: bool,
     /// The thread that made the run.
     pub(crate) owner: std::thread::ThreadId,
     pub(crate) world: RefCell<World>,
@@ -116,7 +121,8 @@ pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R>
     let shared = ENTERED
         .try_with(|entered| entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared)))
         .ok()
-        .flatten()?;
+        .flatten()
+        .or_else(crate::run::existing_ambient)?;
     Some(f(&shared))
 }
 
@@ -124,6 +130,14 @@ pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R>
 /// merely entered by a guard. Safe at any time, also while a thread ends.
 pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     if WORLD.is_set() { Some(WORLD.with(f)) } else { None }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.is_ambient {
+            crate::host::clock::ambient_ended(self);
+        }
+    }
 }
 
 /// Whether the calling thread belongs to a run.

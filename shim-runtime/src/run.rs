@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use crate::clock::SimTime;
+use crate::clock::{MONOTONIC_BASE_NS, SimTime, WALL_BASE_NS};
 use crate::config::Config;
 use crate::context::{Current, Shared, Wait};
 use crate::host::watchdog;
@@ -116,7 +116,7 @@ pub fn run<F: Future>(
     make: impl FnOnce() -> F,
 ) -> (Result<F::Output, FailureKind>, String, Summary) {
     watchdog::start(config.poll_limit, config.real_limit);
-    let shared = new_world(config, runtime);
+    let shared = new_world(config, runtime, false);
     let ended = shared.enter(|| {
         crate::host::tsc::begin();
         let current = shared.current.get();
@@ -152,7 +152,9 @@ fn summary(shared: &Shared) -> Summary {
     })
 }
 
-fn new_world(config: Config, runtime: MainRuntime) -> Arc<Shared> {
+fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shared> {
+    let (monotonic_base_ns, wall_base_ns) =
+        if is_ambient { crate::host::clock::ambient_bases_ns() } else { (MONOTONIC_BASE_NS, WALL_BASE_NS) };
     let shared = Arc::new(Shared {
         now: Cell::new(SimTime::ZERO),
         current: Cell::new(Current::NONE),
@@ -160,6 +162,9 @@ fn new_world(config: Config, runtime: MainRuntime) -> Arc<Shared> {
         clock_reads: Cell::new(0),
         paused: Cell::new(u32::from(runtime.start_paused)),
         inbox: Arc::new(Inbox::default()),
+        monotonic_base_ns,
+        wall_base_ns,
+        is_ambient,
         owner: std::thread::current().id(),
         world: RefCell::new(World::new(config)),
     });
@@ -208,13 +213,24 @@ pub(crate) fn ambient() -> Arc<Shared> {
     AMBIENT.with(|ambient| {
         let found = ambient.borrow().upgrade();
         found.unwrap_or_else(|| {
-            let shared = new_world(crate::sweep::config_from_environment(), MainRuntime::default());
+            let shared = new_world(crate::sweep::config_from_environment(), MainRuntime::default(), true);
             let current = shared.current.get();
             shared.current.set(Current { runtime: None, ..current });
             *ambient.borrow_mut() = Arc::downgrade(&shared);
             shared
         })
     })
+}
+
+/// Calls `f` with the run that loose runtimes of this thread share, while any is alive.
+pub(crate) fn try_with_ambient<R>(f: impl FnOnce(&Shared) -> R) -> Option<R> {
+    existing_ambient().map(|found| f(&found))
+}
+
+/// The run that loose runtimes of this thread share, while any is alive: their sockets may be asked for their
+/// addresses outside of `block_on`, too.
+pub(crate) fn existing_ambient() -> Option<Arc<Shared>> {
+    AMBIENT.try_with(|ambient| ambient.try_borrow().ok()?.upgrade()).ok().flatten()
 }
 
 /// Whether the calling thread may enter `shared` from outside: only the one that made it.

@@ -3,12 +3,14 @@
 //! Owns what a program sees as time and how a thread sleeps. Must not know tokio's timers. Invariant: inside
 //! a simulation every clock shows the one virtual time, and reading it without end moves it on.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, c_long, clockid_t, time_t, timespec, timeval};
 
 use super::raw;
-use crate::clock::{MONOTONIC_BASE_NS, SimTime, WALL_BASE_NS};
+use crate::clock::SimTime;
 use crate::context::{self, Shared, Wait};
 use crate::scheduler::Event;
 use crate::threads;
@@ -35,12 +37,12 @@ fn shown(shared: &Shared, clock: clockid_t) -> Option<u64> {
     let now = read(shared).nanos();
     match clock {
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => {
-            Some((WALL_BASE_NS + now).saturating_add_signed(wall_offset_ns(shared)))
+            Some((shared.wall_base_ns + now).saturating_add_signed(wall_offset_ns(shared)))
         }
         libc::CLOCK_MONOTONIC
         | libc::CLOCK_MONOTONIC_RAW
         | libc::CLOCK_MONOTONIC_COARSE
-        | libc::CLOCK_BOOTTIME => Some(MONOTONIC_BASE_NS + now),
+        | libc::CLOCK_BOOTTIME => Some(shared.monotonic_base_ns + now),
         // Time on the processor: a deterministic machine has spent what the world's clock shows.
         libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => Some(now),
         _ => None,
@@ -57,13 +59,56 @@ fn wall_offset_ns(shared: &Shared) -> i64 {
         .unwrap_or(0)
 }
 
+/// Set once a thread of the process has had an ambient run: from then on its clocks may be ahead of the real.
+static ANY_AMBIENT: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// How far the calling thread's clocks are ahead of the real ones, in nanoseconds: what its ambient runs
+    /// slept and it did not.
+    static AHEAD_NS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What the clocks of an ambient run begin with: what the thread has seen of them so far.
+pub(crate) fn ambient_bases_ns() -> (u64, u64) {
+    ANY_AMBIENT.store(true, Ordering::Relaxed);
+    let ahead = AHEAD_NS.try_with(Cell::get).unwrap_or(0);
+    let real = |clock| real_time(clock).as_nanos() as u64 + ahead;
+    (real(libc::CLOCK_MONOTONIC), real(libc::CLOCK_REALTIME))
+}
+
+/// An ambient run is over: the thread's clocks go on from where it left them.
+pub(crate) fn ambient_ended(shared: &Shared) {
+    let shown = shared.monotonic_base_ns + shared.now.get().nanos();
+    let real = real_monotonic().as_nanos() as u64;
+    let _ = AHEAD_NS.try_with(|ahead| ahead.set(ahead.get().max(shown.saturating_sub(real))));
+}
+
+/// What `clock` shows on a thread that is in no run, but had ambient ones.
+fn shown_outside(clock: clockid_t) -> Option<u64> {
+    if !ANY_AMBIENT.load(Ordering::Relaxed) {
+        return None;
+    }
+    if let Some(Some(nanos)) = crate::run::try_with_ambient(|shared| shown(shared, clock)) {
+        return Some(nanos);
+    }
+    let ahead = AHEAD_NS.try_with(Cell::get).ok().filter(|ahead| *ahead > 0)?;
+    match clock {
+        libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => None,
+        clock => Some(real_time(clock).as_nanos() as u64 + ahead),
+    }
+}
+
 /// `clock_gettime(2)`.
 ///
 /// # Safety
 /// `out` must be valid to write, as for the system call.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
-    if let Some(Some(nanos)) = context::try_with_run(|shared| shown(shared, clock)) {
+    let nanos = match context::try_with_run(|shared| shown(shared, clock)) {
+        Some(nanos) => nanos,
+        None => shown_outside(clock),
+    };
+    if let Some(nanos) = nanos {
         // SAFETY: the caller vouches for `out`.
         unsafe {
             (*out).tv_sec = (nanos / NANOS) as time_t;
@@ -83,9 +128,13 @@ unsafe fn real_clock_gettime(clock: clockid_t, out: *mut timespec) -> isize {
 
 /// The real monotonic clock, for limits on real time.
 pub(crate) fn real_monotonic() -> Duration {
+    real_time(libc::CLOCK_MONOTONIC)
+}
+
+fn real_time(clock: clockid_t) -> Duration {
     let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is valid to write.
-    unsafe { real_clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    unsafe { real_clock_gettime(clock, &mut now) };
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
@@ -165,7 +214,8 @@ pub(crate) unsafe extern "C" fn clock_nanosleep(
         let at = if flags & libc::TIMER_ABSTIME == 0 {
             now + Duration::from_nanos(asked)
         } else {
-            let base = if clock == libc::CLOCK_REALTIME { WALL_BASE_NS } else { MONOTONIC_BASE_NS };
+            let base =
+                if clock == libc::CLOCK_REALTIME { shared.wall_base_ns } else { shared.monotonic_base_ns };
             SimTime(asked.saturating_sub(base))
         };
         sleep_until(&shared, at);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use libc::timespec;
 
 use super::raw;
-use crate::clock::{MONOTONIC_BASE_NS, SimTime, WALL_BASE_NS};
+use crate::clock::SimTime;
 use crate::context::{self, Shared, Wait};
 use crate::scheduler::Event;
 use crate::threads;
@@ -131,7 +131,11 @@ fn deadline(shared: &Shared, command: i32, operation: i32, timeout: &timespec) -
     if command == libc::FUTEX_WAIT {
         return shared.now.get() + asked;
     }
-    let base = if operation & libc::FUTEX_CLOCK_REALTIME != 0 { WALL_BASE_NS } else { MONOTONIC_BASE_NS };
+    let base = if operation & libc::FUTEX_CLOCK_REALTIME != 0 {
+        shared.wall_base_ns
+    } else {
+        shared.monotonic_base_ns
+    };
     SimTime(u64::try_from(asked.as_nanos()).unwrap_or(u64::MAX).saturating_sub(base))
 }
 

@@ -57,7 +57,7 @@ pub(crate) unsafe extern "C" fn pthread_create(
     let result = unsafe { real_create()(thread, attributes, begin, beginning.cast()) };
     if result == 0 {
         // SAFETY: on success libc has written the thread's name.
-        threads::register(&shared, unsafe { *thread } as u64, &adopted);
+        threads::register(&shared, unsafe { *thread }, &adopted);
     } else {
         // SAFETY: the thread that would have taken it was not started.
         drop(unsafe { Box::from_raw(beginning) });
@@ -88,7 +88,7 @@ pub(crate) unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mu
     if !super::is_own_thread()
         && let Some(shared) = context::run_of_thread()
     {
-        threads::wait_for_adopted(&shared, thread as u64);
+        threads::wait_for_adopted(&shared, thread);
     }
     // SAFETY: the caller's own arguments.
     unsafe { real_join()(thread, result) }

@@ -14,7 +14,6 @@ mod trap {
 
     use libc::{c_int, c_void, sigaction, siginfo_t, ucontext_t};
 
-    use crate::clock::MONOTONIC_BASE_NS;
     use crate::context;
     use crate::host::clock;
 
@@ -61,8 +60,8 @@ mod trap {
             [0x0f, 0x01] if unsafe { at.add(2).read() } == 0xf9 => 3,
             _ => return give_back(),
         };
-        let now = context::try_with_run(|shared| clock::read(shared).nanos()).unwrap_or(0);
-        let ticks = MONOTONIC_BASE_NS + now;
+        let ticks = context::try_with_run(|shared| shared.monotonic_base_ns + clock::read(shared).nanos());
+        let ticks = ticks.unwrap_or(0);
         registers[libc::REG_RAX as usize] = (ticks & 0xffff_ffff) as i64;
         registers[libc::REG_RDX as usize] = (ticks >> 32) as i64;
         if length == 3 {
