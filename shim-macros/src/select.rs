@@ -130,9 +130,8 @@ impl Select {
                 #(#variants(#variants),)*
                 Disabled,
             }
-            let __output = #awaited;
             #[allow(unreachable_patterns)]
-            match __output {
+            match #awaited {
                 #(#arms)*
                 __SelectOutput::Disabled => #otherwise,
                 _ => ::core::unreachable!("failed to match bind"),
@@ -163,8 +162,10 @@ impl Select {
         quote! {{
             let mut __disabled: u64 = 0;
             #(#conditions)*
-            let (#(#futures,)*) = (#(#private::IntoFuture::into_future(#expressions),)*);
-            #(let mut #futures = #private::pin!(#futures);)*
+            // In a `let` of their own, so that what they borrow of temporaries lives as long as they do.
+            let __futures = (#(#expressions,)*);
+            let (#(#futures,)*) = __futures;
+            #(let mut #futures = #private::pin!(#private::IntoFuture::into_future(#futures));)*
             let __output = #private::poll_fn(|__cx| {
                 #private::ready!(#private::poll_budget_available(__cx));
                 let mut __is_pending = false;

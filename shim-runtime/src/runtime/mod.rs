@@ -26,6 +26,14 @@ use crate::task::TaskRef;
 pub const CONTEXT_MISSING_ERROR: &str =
     "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
 
+const SHUTTING_DOWN_ERROR: &str = "A Tokio 1.x context was found, but it is being shutdown.";
+
+/// Whether `error` is that of an operation whose runtime was shut down.
+#[doc(hidden)]
+pub fn is_rt_shutdown_err(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.to_string() == SHUTTING_DOWN_ERROR)
+}
+
 /// The number of a runtime in its run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct RuntimeId(pub(crate) u64);

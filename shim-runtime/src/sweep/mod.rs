@@ -8,6 +8,7 @@
 //! seed's run begins from the same memory.
 
 mod environment;
+mod ledger;
 mod outcome;
 mod parent;
 mod zygote;

@@ -4,16 +4,16 @@
 //! order of the seeds, however many run at a time.
 
 use std::env;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use super::ledger::Ledger;
 use super::outcome::Outcome;
 use super::zygote::{self, CONTROL_FD, TAG_EXIT, TAG_OUTCOME, TAG_READY};
 use super::{EXIT_STUCK, TestSettings};
@@ -278,56 +278,6 @@ fn run_once(zygote: &mut Zygote, test: &str, seed: u64) -> (Outcome, String) {
             );
             *zygote = start(test);
             (Outcome { ok: false, message: Some(message), ..Outcome::default() }, printed)
-        }
-    }
-}
-
-/// The file of outcomes that `cargo sim` reads while the sweep goes on.
-struct Ledger {
-    file: Option<File>,
-    test: String,
-    binary: String,
-}
-
-impl Ledger {
-    fn open(test: &str, seeds: usize) -> Ledger {
-        let file = env::var_os("SIM_REPORT_DIR").and_then(|folder| {
-            let path = PathBuf::from(folder).join(format!("{}.jsonl", std::process::id()));
-            OpenOptions::new().create(true).append(true).open(path).ok()
-        });
-        let binary = env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
-        let mut ledger = Ledger { file, test: test.to_owned(), binary };
-        let line =
-            serde_json::json!({"kind": "plan", "test": ledger.test, "binary": ledger.binary, "seeds": seeds});
-        ledger.line(&line);
-        ledger
-    }
-
-    fn add(&mut self, seed: u64, outcome: &Outcome, ok: bool, printed: &str) {
-        let message = outcome.message.as_deref().map(|text| text.lines().next().unwrap_or_default());
-        let report = if ok { None } else { outcome.report.as_deref().or(Some(printed)) };
-        let line = serde_json::json!({
-            "kind": "seed",
-            "test": self.test,
-            "binary": self.binary,
-            "seed": seed,
-            "ok": ok,
-            "trace_hash": format!("{:016x}", outcome.trace_hash),
-            "steps": outcome.steps,
-            "virtual_ns": outcome.virtual_ns,
-            "real_us": outcome.real.as_micros() as u64,
-            "message": if ok { None } else { message },
-            "report": report,
-            "not_deterministic": outcome.not_deterministic,
-        });
-        self.line(&line);
-    }
-
-    fn line(&mut self, value: &serde_json::Value) {
-        if let Some(file) = &mut self.file {
-            // One write for each line, so that a reader never sees half of one; a full disk loses the ledger,
-            // not the run.
-            let _ = file.write_all(format!("{value}\n").as_bytes());
         }
     }
 }

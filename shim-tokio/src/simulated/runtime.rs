@@ -2,6 +2,8 @@
 //!
 //! Must not hold behaviour. Invariant: names and gates are tokio's.
 
+#[doc(hidden)]
+pub use shim_runtime::runtime::is_rt_shutdown_err;
 pub use shim_runtime::runtime::{
     Builder, EnterGuard, Handle, Id, LocalOptions, LocalRuntime, Runtime, RuntimeFlavor, RuntimeMetrics,
     TryCurrentError,
