@@ -2,6 +2,10 @@
 //!
 //! Owns the measurement. Must not depend on the allocator's habits: memory is compared after it has settled.
 #![cfg(sim)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a thread that sleeps is one of the things that must not be left"
+)]
 
 use std::time::Duration;
 

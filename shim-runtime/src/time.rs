@@ -52,11 +52,6 @@ pub fn cancel(timer: EventId) {
     drop(event);
 }
 
-/// Whether the calling code is inside a runtime.
-pub fn in_runtime_context() -> bool {
-    context::try_with_shared(|shared| shared.current.get().runtime.is_some()).unwrap_or(false)
-}
-
 /// Whether the clock stands still.
 pub fn is_paused() -> bool {
     context::try_with_shared(|shared| shared.paused.get() > 0).unwrap_or(false)

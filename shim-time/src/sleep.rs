@@ -115,9 +115,7 @@ pin_project! {
 impl Sleep {
     #[track_caller]
     pub(crate) fn new(deadline: Instant) -> Sleep {
-        if !time::in_runtime_context() {
-            panic!("{}", shim_runtime::runtime::CONTEXT_MISSING_ERROR);
-        }
+        shim_runtime::runtime::require_timers();
         Sleep { deadline, timer: Timer::new(deadline), _pinned: PhantomPinned }
     }
 

@@ -13,8 +13,6 @@ use std::task::{Context, Poll, ready};
 use bytes::BufMut;
 use real::io::{Interest, ReadBuf, Ready};
 use real::task::coop;
-use shim_runtime::runtime::CONTEXT_MISSING_ERROR;
-use shim_runtime::time::in_runtime_context;
 
 use super::readiness::Readiness;
 use crate::host::fd;
@@ -62,7 +60,7 @@ impl Socket {
     /// Outside a runtime.
     #[track_caller]
     pub(crate) fn register(self) -> Socket {
-        assert!(in_runtime_context(), "{CONTEXT_MISSING_ERROR}");
+        shim_runtime::runtime::require_io();
         self
     }
 

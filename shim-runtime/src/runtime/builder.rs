@@ -17,6 +17,8 @@ pub struct Builder {
     worker_threads: Option<usize>,
     max_blocking_threads: usize,
     start_paused: bool,
+    has_timers: bool,
+    has_io: bool,
     name: Option<String>,
     hooks: ThreadHooks,
 }
@@ -47,23 +49,27 @@ impl Builder {
             worker_threads: None,
             max_blocking_threads: 512,
             start_paused: false,
+            has_timers: false,
+            has_io: false,
             name: None,
             hooks: ThreadHooks::default(),
         }
     }
 
-    /// Enables everything, which is always on.
+    /// Enables sockets and timers.
     pub fn enable_all(&mut self) -> &mut Self {
-        self
+        self.enable_io().enable_time()
     }
 
-    /// Enables sockets, which are always on.
+    /// Enables sockets.
     pub fn enable_io(&mut self) -> &mut Self {
+        self.has_io = true;
         self
     }
 
-    /// Enables timers, which are always on.
+    /// Enables timers.
     pub fn enable_time(&mut self) -> &mut Self {
+        self.has_timers = true;
         self
     }
 
@@ -178,6 +184,8 @@ impl Builder {
             workers,
             max_blocking: self.max_blocking_threads,
             start_paused: self.start_paused,
+            has_timers: self.has_timers,
+            has_io: self.has_io,
             name: self.name.clone(),
             hooks: self.hooks.clone(),
         };

@@ -53,12 +53,51 @@ impl fmt::Display for Id {
     }
 }
 
+/// Refuses a timer where the current runtime was built without them.
+///
+/// # Panics
+/// With tokio's text; also outside a runtime.
+#[track_caller]
+pub fn require_timers() {
+    require(
+        |state| state.has_timers,
+        "A Tokio 1.x context was found, but timers are disabled. Call `enable_time` on the runtime builder to enable timers.",
+    );
+}
+
+/// Refuses a socket where the current runtime was built without I/O.
+///
+/// # Panics
+/// With tokio's text; also outside a runtime.
+#[track_caller]
+pub fn require_io() {
+    require(
+        |state| state.has_io,
+        "A Tokio 1.x context was found, but IO is disabled. Call `enable_io` on the runtime builder to enable IO.",
+    );
+}
+
+#[track_caller]
+fn require(enabled: impl FnOnce(&RuntimeState) -> bool, refusal: &str) {
+    let found = crate::context::try_with_shared(|shared| {
+        let runtime = shared.current.get().runtime?;
+        Some(shared.with(|world| world.runtimes.get(&runtime).is_none_or(enabled)))
+    });
+    match found.flatten() {
+        None => panic!("{CONTEXT_MISSING_ERROR}"),
+        Some(false) => panic!("{refusal}"),
+        Some(true) => {}
+    }
+}
+
 /// A runtime, as the world knows it.
 pub(crate) struct RuntimeState {
     pub(crate) flavor: RuntimeFlavor,
     pub(crate) workers: usize,
     pub(crate) name: Option<String>,
     pub(crate) is_shut_down: bool,
+    pub(crate) has_timers: bool,
+    pub(crate) has_io: bool,
     pub(crate) spawned: u64,
     pub(crate) alive: u64,
     pub(crate) max_blocking: usize,
@@ -73,6 +112,8 @@ impl RuntimeState {
             workers,
             name: None,
             is_shut_down: false,
+            has_timers: true,
+            has_io: true,
             spawned: 0,
             alive: 0,
             max_blocking: 512,

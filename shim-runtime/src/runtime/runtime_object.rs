@@ -41,6 +41,8 @@ pub(crate) struct RuntimeSettings {
     pub(crate) workers: usize,
     pub(crate) max_blocking: usize,
     pub(crate) start_paused: bool,
+    pub(crate) has_timers: bool,
+    pub(crate) has_io: bool,
     pub(crate) name: Option<String>,
     pub(crate) hooks: ThreadHooks,
 }
@@ -58,13 +60,15 @@ impl Runtime {
     }
 
     pub(crate) fn make(settings: RuntimeSettings) -> Runtime {
-        let RuntimeSettings { flavor, workers, max_blocking, start_paused, name, hooks } = settings;
+        let RuntimeSettings { flavor, workers, max_blocking, start_paused, has_timers, has_io, name, hooks } =
+            settings;
         let shared = context::shared().unwrap_or_else(run::ambient);
         let node = shared.current.get().node;
         let id = add_runtime(&shared, flavor, workers);
         let workers = shared.with(|world| {
             let Some(runtime) = world.runtimes.get_mut(&id) else { return 0 };
             runtime.max_blocking = max_blocking;
+            (runtime.has_timers, runtime.has_io) = (has_timers, has_io);
             runtime.name.clone_from(&name);
             if flavor == RuntimeFlavor::MultiThread { runtime.workers } else { 0 }
         });

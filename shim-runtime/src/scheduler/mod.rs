@@ -43,8 +43,10 @@ pub(crate) enum Event {
 
 /// What one step did.
 enum Step {
-    /// It polled a task, or moved the clock.
+    /// It polled a task, or let a thread run.
     Ran,
+    /// It moved the clock, or passed over a task.
+    Moved,
     /// The root task was picked: its future is on the driver's stack.
     Root(TaskRef),
     /// The calling driver is no longer needed.
@@ -133,10 +135,9 @@ impl Drop for Entry<'_> {
 /// `None` where the calling stand-in was retired.
 fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -> Result<Option<R>, Stalled> {
     crate::runtime::real::block_on(poll_fn(|real_cx| {
-        let mut budget = Budget::default();
         loop {
-            budget.refill(real_cx);
             match step(shared) {
+                Step::Moved => continue,
                 Step::Ran => {}
                 Step::Root(task) => {
                     let polled = root(task);
@@ -152,29 +153,12 @@ fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -
                 Step::Retired => return Poll::Ready(Ok(None)),
                 Step::Stalled(stall) => return Poll::Ready(Err(Stalled::new(shared, stall))),
             }
-            if !real::task::coop::has_budget_remaining() {
-                // Real primitives hand wakers of tasks whose budget is spent to the real scheduler, which
-                // calls them once it has the thread again.
-                real_cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            // Each poll begins with a fresh budget: the real scheduler gives one whenever it polls this, and
+            // calls the wakers of tasks whose budget is spent, which real primitives hand to it.
+            real_cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
     }))
-}
-
-/// Gives each poll a fresh budget: a guard that remembers the full budget puts it back when it is dropped.
-#[derive(Default)]
-struct Budget {
-    full: Option<real::task::coop::RestoreOnPending>,
-}
-
-impl Budget {
-    fn refill(&mut self, cx: &mut Context<'_>) {
-        drop(self.full.take());
-        if let Poll::Ready(guard) = real::task::coop::poll_proceed(cx) {
-            self.full = Some(guard);
-        }
-    }
 }
 
 fn step(shared: &Arc<Shared>) -> Step {
@@ -188,7 +172,7 @@ fn step(shared: &Arc<Shared>) -> Step {
     match picked {
         Picked::Stall(stall) => return Step::Stalled(stall),
         Picked::Root(task) => return Step::Root(task),
-        Picked::Frozen => return Step::Ran,
+        Picked::Frozen => return Step::Moved,
         Picked::Nothing => return jump(shared),
         Picked::Thread(task, thread) => return resume_thread(shared, task, &thread),
         Picked::Job(task, job) => {
@@ -367,7 +351,7 @@ fn jump(shared: &Shared) -> Step {
             return Step::Stalled(Stall::TimeLimit);
         }
         shared.now.set(shared.now.get().max(at));
-        Step::Ran
+        Step::Moved
     })
 }
 

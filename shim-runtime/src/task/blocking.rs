@@ -92,7 +92,8 @@ where
     F: FnOnce() -> R,
 {
     let in_runtime = context::try_with_shared(|shared| shared.current.get().in_runtime).unwrap_or(false);
-    if in_runtime && Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+    let single = || Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+    if in_runtime && (single() || super::local::is_inside()) {
         panic!("can call blocking only when running on the multi-threaded runtime");
     }
     struct Leave;

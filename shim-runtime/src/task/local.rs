@@ -69,8 +69,14 @@ impl Drop for LocalEnterGuard {
 }
 
 fn enter(local: &Rc<Local>) -> LocalEnterGuard {
-    let before = CURRENT.with(|current| current.borrow_mut().replace(Rc::clone(local)));
-    LocalEnterGuard { before }
+    // A set may be dropped while its thread ends, when there is nothing left to enter.
+    let before = CURRENT.try_with(|current| current.borrow_mut().replace(Rc::clone(local)));
+    LocalEnterGuard { before: before.ok().flatten() }
+}
+
+/// Whether the calling code runs inside a local set, where `block_in_place` is not allowed.
+pub(super) fn is_inside() -> bool {
+    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
 }
 
 /// Spawns `future` on the current local set.
