@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) wait: Cell<Wait>,
     /// Reads of the clock since the last step: a reader that spins must see time pass.
     pub(crate) clock_reads: Cell<u64>,
+    /// How often a thread stood in for a driver that had to wait.
+    pub(crate) stand_ins: Cell<u64>,
     /// How many `time::pause`s are in force.
     pub(crate) paused: Cell<u32>,
     pub(crate) inbox: Arc<Inbox>,
@@ -220,11 +222,14 @@ pub(crate) fn with_device_of<R>(
                 device.node_changed(node.id, &node.name, crate::device::NodeChange::Started, &mut cx);
             }
         }
-        (f(device.as_mut(), &mut cx), wakes)
+        let result = f(device.as_mut(), &mut cx);
+        if wakes.is_empty() {
+            world.wakes = wakes;
+            return result;
+        }
+        (result, wakes)
     };
-    if !wakes.is_empty() {
-        Shared::wake_all(&mut wakes);
-    }
+    Shared::wake_all(&mut wakes);
     shared.with(|world| {
         if world.wakes.capacity() < wakes.capacity() {
             world.wakes = wakes;

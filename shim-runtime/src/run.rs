@@ -160,6 +160,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         current: Cell::new(Current::NONE),
         wait: Cell::new(Wait::Waker),
         clock_reads: Cell::new(0),
+        stand_ins: Cell::new(0),
         paused: Cell::new(u32::from(runtime.start_paused)),
         inbox: Arc::new(Inbox::default()),
         monotonic_base_ns,

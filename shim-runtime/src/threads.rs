@@ -289,6 +289,7 @@ fn stand_in(shared: &Arc<Shared>, may_unwind: bool) {
         give_back(shared, may_unwind);
         return;
     }
+    shared.stand_ins.set(shared.stand_ins.get() + 1);
     let other = ThreadRef::default();
     let (own, run) = (Arc::clone(&other), Arc::clone(shared));
     let spawned = crate::host::without_notice(|| {
@@ -311,7 +312,19 @@ fn stand_in(shared: &Arc<Shared>, may_unwind: bool) {
 
 /// After a poll: whether the calling thread is still the driver. If others stood in for it, it takes the
 /// role back; if it was itself only a stand-in, and is no longer needed, it must end (false).
-pub(crate) fn still_driver(shared: &Arc<Shared>) -> bool {
+///
+/// `seen` is how often anybody had stood in for a driver when this was asked last: where nobody did since, there
+/// is nothing to look at.
+pub(crate) fn still_driver(shared: &Arc<Shared>, seen: &mut u64) -> bool {
+    if *seen == shared.stand_ins.get() {
+        return true;
+    }
+    let drives = take_role_back(shared);
+    *seen = shared.stand_ins.get();
+    drives
+}
+
+fn take_role_back(shared: &Arc<Shared>) -> bool {
     let me = own().expect("invariant: the loop runs on a driver").thread;
     let (driver, others) = shared.with(|world| {
         let drivers = &mut world.threads.drivers;

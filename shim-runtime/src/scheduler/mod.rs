@@ -134,14 +134,15 @@ impl Drop for Entry<'_> {
 /// The loop itself, inside a real current-thread runtime, whose cooperative budget the tasks spend.
 /// `None` where the calling stand-in was retired.
 fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -> Result<Option<R>, Stalled> {
+    let mut seen = shared.stand_ins.get();
     crate::runtime::real::block_on(poll_fn(|real_cx| {
         loop {
-            match step(shared) {
+            match step(shared, &mut seen) {
                 Step::Moved => continue,
                 Step::Ran => {}
                 Step::Root(task) => {
                     let polled = root(task);
-                    if !threads::still_driver(shared) {
+                    if !threads::still_driver(shared, &mut seen) {
                         return Poll::Ready(Ok(None));
                     }
                     shared.current.set(Current::NONE);
@@ -161,7 +162,7 @@ fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -
     }))
 }
 
-fn step(shared: &Arc<Shared>) -> Step {
+fn step(shared: &Arc<Shared>, seen: &mut u64) -> Step {
     shared.clock_reads.set(0);
     let picked = loop {
         match shared.with(|world| next(shared, world)) {
@@ -188,7 +189,7 @@ fn step(shared: &Arc<Shared>) -> Step {
         Picked::Abort(task) => cancel(shared, task),
         Picked::Wakes(_) => {}
     }
-    if threads::still_driver(shared) { Step::Ran } else { Step::Retired }
+    if threads::still_driver(shared, seen) { Step::Ran } else { Step::Retired }
 }
 
 fn resume_thread(shared: &Arc<Shared>, task: TaskRef, thread: &ThreadRef) -> Step {
