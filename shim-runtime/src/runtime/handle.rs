@@ -32,13 +32,21 @@ impl UnwindSafe for Handle {}
 impl RefUnwindSafe for Handle {}
 
 /// Makes a runtime the current one while it lives.
+///
+/// It has no destructor of its own, so that the runtime may be moved or dropped while a guard that is not used
+/// any more still stands in the scope, as with tokio.
 #[must_use = "Creating and dropping a guard does nothing"]
 pub struct EnterGuard<'a> {
+    _leave: Leave,
+    _handle: PhantomData<&'a Handle>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// Undoes an entering when it is dropped.
+struct Leave {
     shared: Arc<Shared>,
     before: Current,
     entered: bool,
-    _handle: PhantomData<&'a Handle>,
-    _not_send: PhantomData<*mut ()>,
 }
 
 impl fmt::Debug for EnterGuard<'_> {
@@ -47,7 +55,7 @@ impl fmt::Debug for EnterGuard<'_> {
     }
 }
 
-impl Drop for EnterGuard<'_> {
+impl Drop for Leave {
     fn drop(&mut self) {
         let now = self.shared.current.get();
         self.shared.current.set(Current { runtime: self.before.runtime, node: self.before.node, ..now });
@@ -63,13 +71,8 @@ impl Handle {
         let entered = context::enter_guarded(&self.shared);
         let before = self.shared.current.get();
         self.shared.current.set(Current { runtime: Some(self.runtime), node: self.node, ..before });
-        EnterGuard {
-            shared: Arc::clone(&self.shared),
-            before,
-            entered,
-            _handle: PhantomData,
-            _not_send: PhantomData,
-        }
+        let leave = Leave { shared: Arc::clone(&self.shared), before, entered };
+        EnterGuard { _leave: leave, _handle: PhantomData, _not_send: PhantomData }
     }
 
     /// The current runtime's handle.
