@@ -4,6 +4,8 @@
 //! numbers. Invariant: processor time is read by the real clock, which the simulation does not answer.
 
 #[cfg(sim)]
+mod host;
+#[cfg(sim)]
 mod workloads;
 
 #[cfg(not(sim))]
@@ -19,9 +21,9 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let workload = arguments.next().unwrap_or_else(|| "echo".to_owned());
     let count = arguments.next().map(|text| text.parse().expect("a number of operations"));
-    let before = workloads::processor_seconds();
+    let before = host::processor_seconds();
     let (operations, virtual_time, trace) = workloads::run(&workload, count);
-    let spent = workloads::processor_seconds() - before;
+    let spent = host::processor_seconds() - before;
     println!(
         "{workload}: {operations} operations, {spent:.3} s of processor time, {:.3} µs each, {:.3} s of virtual time, trace {trace:016x}",
         spent / operations as f64 * 1e6,

@@ -13,18 +13,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sim;
 
-/// Processor time of this process, in seconds.
-pub(crate) fn processor_seconds() -> f64 {
-    // SAFETY: all-zero is a valid rusage, and it is valid to write.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
-}
-
 /// Runs `workload`; how many operations, how much virtual time, and the trace's hash.
 pub(crate) fn run(workload: &str, count: Option<u64>) -> (u64, Duration, u64) {
     let name = workload.to_owned();
