@@ -11,7 +11,8 @@ use crate::context::Shared;
 // another and at once `park`s itself (`threads`), so no two ever touch the world at the same time, and the
 // futex word orders what one did before what the next does.
 unsafe impl Sync for Shared {}
-// SAFETY: as above; what a world owns is dropped by whichever thread holds the baton.
+// SAFETY: as above. A thread that is over may let go of its count of the world after it gave the baton on; that
+// touches the world only if it was the last to hold it, when no other thread can reach it any more.
 unsafe impl Send for Shared {}
 
 /// A thread waits here for the baton.

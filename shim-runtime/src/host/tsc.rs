@@ -17,6 +17,7 @@ mod trap {
     use crate::context;
     use crate::host::clock;
 
+    const SI_KERNEL: c_int = 0x80;
     const PR_SET_TSC: c_int = 26;
     const PR_TSC_ENABLE: c_int = 1;
     const PR_TSC_SIGSEGV: c_int = 2;
@@ -48,12 +49,17 @@ mod trap {
         });
     }
 
-    extern "C" fn answer(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
+    extern "C" fn answer(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        // The counter's trap is a general protection fault, which the kernel tells as its own; an access to memory
+        // that is not there has another code, and its instruction may not be there either.
+        // SAFETY: the kernel gives a handler with SA_SIGINFO valid information.
+        if unsafe { (*info).si_code } != SI_KERNEL {
+            return give_back();
+        }
         // SAFETY: the kernel gives a handler with SA_SIGINFO a valid context.
         let registers = unsafe { &mut (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
         let at = registers[libc::REG_RIP as usize] as *const u8;
-        // SAFETY: a fault of an instruction (and not of a jump into nothing) leaves its bytes readable; the
-        // counter's trap is the only one that is expected on these threads.
+        // SAFETY: the processor had read this instruction when it refused it, so its bytes are there.
         let length = match unsafe { [at.read(), at.add(1).read()] } {
             [0x0f, 0x31] => 2,
             // SAFETY: as above; a two-byte opcode of this group has a third byte.
