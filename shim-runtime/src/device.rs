@@ -7,10 +7,11 @@ use std::any::Any;
 use std::task::Waker;
 
 use crate::clock::SimTime;
-use crate::context;
+use crate::context::{self, Shared};
 use crate::node::NodeId;
 use crate::queue::{EventId, Queue};
 use crate::rng::Streams;
+use crate::runtime::RuntimeId;
 use crate::scheduler::Event;
 use crate::trace::{Kind, Trace};
 
@@ -37,6 +38,12 @@ pub trait Device: Any {
     /// A node changed its state.
     fn node_changed(&mut self, node: NodeId, name: &str, change: NodeChange, cx: &mut DeviceContext<'_>);
 
+    /// The runtime with this number (`runtime::current_number`) was shut down: whoever waits on its behalf must look
+    /// again.
+    fn runtime_ended(&mut self, runtime: u64, cx: &mut DeviceContext<'_>) {
+        let _ = (runtime, cx);
+    }
+
     /// Lines for the report of a stalled run: what `node` has open and what it waits for.
     fn describe(&self, node: NodeId, out: &mut Vec<String>);
 
@@ -45,6 +52,25 @@ pub trait Device: Any {
 
     /// For the way from the engine's box to the device's own type.
     fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+/// Tells the device that a runtime was shut down.
+pub(crate) fn tell_runtime_ended(shared: &Shared, runtime: RuntimeId) {
+    let wakes = shared.with(|world| {
+        let mut wakes = Vec::new();
+        let Some(device) = world.device.as_mut() else { return wakes };
+        let mut cx = DeviceContext {
+            now: shared.now.get(),
+            node: shared.current.get().node,
+            rng: &mut world.streams,
+            wakes: &mut wakes,
+            queue: &mut world.queue,
+            trace: &mut world.trace,
+        };
+        device.runtime_ended(runtime.0, &mut cx);
+        wakes
+    });
+    wakes.into_iter().for_each(Waker::wake);
 }
 
 /// What a device may use of the world while it is called.

@@ -50,6 +50,9 @@ pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
                 Some(entry) => {
                     entry.wait = wait;
                     entry.body = Body::Future(Some(future));
+                    if std::mem::take(&mut entry.is_rewoken) {
+                        shared.inbox.push(task);
+                    }
                     None
                 }
                 // The task's node crashed, or its runtime was shut down, in this very poll.
@@ -85,6 +88,14 @@ pub(super) fn cancel(shared: &Shared, task: TaskRef) {
     let error = match body {
         Some(Body::Future(Some(future))) => drop_future(future, task),
         other => {
+            if matches!(other, Some(Body::Job(_))) {
+                shared.with(|world| {
+                    let runtime = world.tasks.find(task).map(|entry| entry.runtime);
+                    if let Some(state) = runtime.and_then(|id| world.runtimes.get_mut(&id)) {
+                        state.jobs = state.jobs.saturating_sub(1);
+                    }
+                });
+            }
             drop(other);
             None
         }
@@ -128,7 +139,9 @@ pub(crate) fn finish_entry(entry: Task, error: Option<JoinError>) {
 pub(crate) fn finish_thread(shared: &Shared, task: TaskRef, killed: bool) {
     let waiting = shared.with(|world| {
         let entry = world.tasks.find(task)?;
-        world.runtimes.get_mut(&entry.runtime)?.blocking_ended()
+        let runtime = entry.runtime;
+        let is_job = entry.completion.is_some();
+        world.runtimes.get_mut(&runtime).filter(|_| is_job)?.blocking_ended()
     });
     end_task(shared, task, killed.then(|| JoinError::cancelled(Id(task.id))));
     if let Some(waiting) = waiting {
