@@ -11,6 +11,7 @@ use scoped_tls::scoped_thread_local;
 
 use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
+use crate::host::pthread;
 use crate::node::NodeId;
 use crate::run;
 use crate::runtime::{RuntimeFlavor, RuntimeId};
@@ -151,6 +152,7 @@ pub(crate) fn is_member(shared: &Arc<Shared>) -> bool {
 pub fn in_simulation() -> bool {
     WORLD.is_set()
         || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
+        || pthread::is_adopted()
         || run::has_ambient()
 }
 
@@ -163,6 +165,9 @@ pub(crate) fn shared() -> Option<Arc<Shared>> {
 pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     if WORLD.is_set() {
         return Some(WORLD.with(f));
+    }
+    if let Some(shared) = pthread::run_of_adopted() {
+        return Some(f(&shared));
     }
     let shared = ENTERED
         .try_with(|entered| entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared)))
@@ -178,12 +183,12 @@ pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     if WORLD.is_set() {
         return Some(WORLD.with(f));
     }
-    run::existing_ambient().map(|shared| f(&shared))
+    pthread::run_of_adopted().or_else(run::existing_ambient).map(|shared| f(&shared))
 }
 
 /// Whether the calling thread belongs to a run.
 pub(crate) fn in_run() -> bool {
-    WORLD.is_set() || run::has_ambient()
+    WORLD.is_set() || pthread::is_adopted() || run::has_ambient()
 }
 
 /// The run that the calling thread belongs to.

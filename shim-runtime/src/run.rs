@@ -114,11 +114,10 @@ impl Drop for Home {
         let shared = &self.0;
         // Nothing may unwind out of a thread's end.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            if shared.with(|world| world.runtimes.any_loose()) {
-                threads::guest::leave(shared);
-            } else {
+            if !shared.with(|world| world.runtimes.any_loose()) {
                 close(shared);
             }
+            threads::guest::leave(shared);
             crate::host::tsc::end();
         }));
     }
@@ -142,6 +141,7 @@ pub fn run<F: Future>(
             let mut future = pin!(make());
             let flavor = runtime.workers.map_or(RuntimeFlavor::CurrentThread, |_| RuntimeFlavor::MultiThread);
             let current = Current { entered: Entered::into(flavor), ..current };
+            scheduler::take_core(&shared, current);
             scheduler::drive(&shared, current, runtime.location, |cx| future.as_mut().poll(cx))
         }));
         shared.current.set(current);
@@ -249,6 +249,14 @@ pub(crate) fn ambient() -> Arc<Shared> {
             shared
         })
     })
+}
+
+/// Makes the run that loose runtimes of this thread share, where the thread is in none: for what tokio allows outside
+/// of a runtime.
+pub fn ensure() {
+    if crate::context::shared().is_none() {
+        let _run = ambient();
+    }
 }
 
 /// The run that loose runtimes of this thread share, if there is one.

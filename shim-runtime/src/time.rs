@@ -89,6 +89,9 @@ pub fn resume() -> Result<(), &'static str> {
             return Err("time is not frozen");
         }
         shared.paused.set(0);
+        // From here on time passes again, and some has since the call.
+        let slice_ns = shared.with(|world| world.config.slice_max_ns);
+        shared.now.set(SimTime(shared.now.get().0 + slice_ns));
         Ok(())
     })
     .unwrap_or(Err("time cannot be frozen from outside the Tokio runtime"))

@@ -208,3 +208,21 @@ fn sleep_until(shared: &std::sync::Arc<Shared>, at: SimTime) {
         None
     });
 }
+
+/// `sched_yield(2)`: whatever is ready goes first.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn sched_yield() -> c_int {
+    let Some(shared) = context::run_of_thread().filter(|shared| shared.world.try_borrow().is_ok()) else {
+        // SAFETY: the call has no arguments.
+        return raw::to_libc(unsafe { raw::syscall6(libc::SYS_sched_yield, 0, 0, 0, 0, 0, 0) }) as c_int;
+    };
+    let mut yielded = false;
+    threads::block(&shared, Wait::Blocked("sched_yield"), false, |waker| {
+        if std::mem::replace(&mut yielded, true) {
+            return Some(());
+        }
+        waker.wake_by_ref();
+        None
+    });
+    0
+}

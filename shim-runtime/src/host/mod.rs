@@ -12,7 +12,7 @@ pub(crate) mod futex;
 pub(crate) mod identity;
 pub mod next;
 pub(crate) mod process;
-mod pthread;
+pub(crate) mod pthread;
 pub mod raw;
 mod syscall;
 pub(crate) mod tsc;

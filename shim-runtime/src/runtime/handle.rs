@@ -17,6 +17,7 @@ use super::metrics::RuntimeMetrics;
 use super::{CONTEXT_MISSING_ERROR, Id, RuntimeFlavor, RuntimeId};
 use crate::context::{self, Current, Entered, Shared, Wait};
 use crate::node::NodeId;
+use crate::report::Stalled;
 use crate::task::{self, JoinHandle, SpawnOn};
 use crate::threads::guest::{self, Pass};
 use crate::{run, scheduler, threads};
@@ -171,35 +172,52 @@ impl Handle {
     /// Within a runtime, as with tokio; and with the report of the run, where it can never end.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let entered = Entered::Yes { may_block_in_place: true };
-        self.inside(|| self.run_to_end(future, entered, Location::caller()))
+        self.refuse_nested();
+        let (entered, location) = (Entered::Yes { may_block_in_place: true }, Location::caller());
+        match self.inside(|| self.run_to_end(future, entered, location)) {
+            Ok(output) => output,
+            Err(stalled) => run::stalled(&stalled),
+        }
     }
 
     /// `Runtime::block_on`: the tasks of the runtime run meanwhile.
     #[track_caller]
     pub(crate) fn block_on_and_drive<F: Future>(&self, future: F, flavor: RuntimeFlavor) -> F::Output {
+        self.refuse_nested();
         let location = Location::caller();
-        self.inside(|| {
+        let ended = self.inside(|| {
             let _drive = Drive::begin(self);
             self.run_to_end(future, Entered::into(flavor), location)
-        })
+        });
+        match ended {
+            Ok(output) => output,
+            Err(stalled) => run::stalled(&stalled),
+        }
     }
 
+    /// Refuses to block a thread that drives tasks.
     #[track_caller]
+    fn refuse_nested(&self) {
+        let nested = context::try_with_shared(|shared| {
+            Arc::ptr_eq(shared, &self.shared) && shared.current.get().entered.forbids_blocking()
+        });
+        assert!(
+            nested != Some(true),
+            "Cannot start a runtime from within a runtime. This happens because a function (like `block_on`) \
+             attempted to block the current thread while the thread is being used to drive asynchronous tasks. If \
+             you are in an async function, use `.await` on the future instead of blocking on it."
+        );
+    }
+
     fn run_to_end<F: Future>(
         &self,
         future: F,
         entered: Entered,
         location: &'static Location<'static>,
-    ) -> F::Output {
+    ) -> Result<F::Output, Stalled> {
         let shared = &self.shared;
         let before = shared.current.get();
-        assert!(
-            !before.entered.forbids_blocking(),
-            "Cannot start a runtime from within a runtime. This happens because a function (like `block_on`) \
-             attempted to block the current thread while the thread is being used to drive asynchronous tasks. If \
-             you are in an async function, use `.await` on the future instead of blocking on it."
-        );
+        let _restore = Restore { shared, before };
         let inside = Current {
             runtime: Some(self.runtime),
             node: self.node,
@@ -209,18 +227,13 @@ impl Handle {
             ..before
         };
         let mut future = pin!(future);
-        let ended = shared.enter(|| {
+        shared.enter(|| {
             if threads::on_worker() || before.entered != Entered::No {
                 Ok(block_on_thread(shared, inside, |cx| future.as_mut().poll(cx)))
             } else {
                 scheduler::drive(shared, inside, location, |cx| future.as_mut().poll(cx))
             }
-        });
-        shared.current.set(before);
-        match ended {
-            Ok(output) => output,
-            Err(stalled) => run::stalled(&stalled),
-        }
+        })
     }
 
     /// What the runtime says that it is.
@@ -271,6 +284,18 @@ impl Handle {
     }
 }
 
+/// Puts back what the calling code ran on behalf of, also where a future panics.
+struct Restore<'a> {
+    shared: &'a Shared,
+    before: Current,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        self.shared.current.set(self.before);
+    }
+}
+
 /// While it lives, the runtime's tasks run.
 struct Drive<'a> {
     handle: &'a Handle,
@@ -279,9 +304,12 @@ struct Drive<'a> {
 
 impl<'a> Drive<'a> {
     fn begin(handle: &'a Handle) -> Drive<'a> {
+        let on_thread = threads::on_worker();
+        let current = handle.shared.current.get();
         let (task, ready) = handle.shared.with(|world| {
-            // The number that the entry of this `block_on` will have.
-            let task = world.tasks.peek_id();
+            // The number that the entry of this `block_on` has, or will have.
+            let own = current.task.filter(|_| on_thread || current.entered != Entered::No);
+            let task = own.map_or_else(|| world.tasks.peek_id(), |task| task.id);
             let state = world.runtimes.get_mut(&handle.runtime);
             let ready = state.map(|state| {
                 state.take_core(task);

@@ -20,7 +20,7 @@ pub(crate) use policy::Ready;
 use polling::{Polling, cancel, poll_task};
 pub(crate) use polling::{drop_future, end_task, finish_thread};
 use root::root_waits;
-pub(crate) use root::{drive, drive_until_retired};
+pub(crate) use root::{drive, drive_until_retired, take_core};
 use workers::call_hooks;
 pub(crate) use workers::hold_worker;
 

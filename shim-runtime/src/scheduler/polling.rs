@@ -36,15 +36,18 @@ fn __rust_begin_short_backtrace<R>(f: impl FnOnce() -> R) -> R {
 }
 
 pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
-    let Polling { mut future, waker, header, location } = polling;
+    let Polling { future, waker, header, location } = polling;
     header.begin_poll();
     watchdog::poll_begins(task.id, location);
+    // A future that panics is dropped by the unwinding, as with tokio: its destructor sees that.
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        __rust_begin_short_backtrace(|| future.as_mut().poll(&mut Context::from_waker(&waker)))
+        let mut future = future;
+        let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+        (__rust_begin_short_backtrace(poll), future)
     }));
     watchdog::poll_ends();
     match polled {
-        Ok(Poll::Pending) => {
+        Ok((Poll::Pending, future)) => {
             let wait = shared.wait.get();
             let late = shared.with(|world| match world.tasks.find(task) {
                 Some(entry) => {
@@ -60,12 +63,11 @@ pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
             });
             drop(late);
         }
-        Ok(Poll::Ready(())) => {
+        Ok((Poll::Ready(()), future)) => {
             let error = drop_future(future, task);
             end_task(shared, task, error);
         }
         Err(payload) => {
-            let _ = drop_future(future, task);
             end_task(shared, task, Some(JoinError::panic(Id(task.id), payload)));
         }
     }

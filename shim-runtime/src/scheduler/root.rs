@@ -57,6 +57,16 @@ pub(crate) fn drive<R>(
     })
 }
 
+/// The next root has the core of its runtime, where that is a single-threaded one.
+pub(crate) fn take_core(shared: &Shared, current: Current) {
+    shared.with(|world| {
+        let task = world.tasks.peek_id();
+        if let Some(state) = current.runtime.and_then(|id| world.runtimes.get_mut(&id)) {
+            state.take_core(task);
+        }
+    });
+}
+
 /// Polls `root` on the calling thread, while another drives.
 #[track_caller]
 fn drive_beside<R>(

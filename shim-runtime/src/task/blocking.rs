@@ -104,7 +104,7 @@ where
     }
     shared.current.set(Current { entered: Entered::InPlace, ..before });
     let _leave = Leave { shared: &shared, entered: before.entered };
-    crate::runtime::real::call_without_budget(f)
+    crate::runtime::real::leave(f)
 }
 
 struct Leave<'a> {

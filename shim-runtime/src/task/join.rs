@@ -7,14 +7,14 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Id;
 use super::header::Header;
-use crate::context::{Wait, waits_for};
+use crate::context::{self, Current, Shared, Wait, waits_for};
 
 type Payload = Box<dyn Any + Send + 'static>;
 
@@ -300,13 +300,43 @@ impl<T> Drop for JoinHandle<T> {
             state.detached = true;
             (std::mem::replace(&mut state.output, Output::Taken), state.waker.take())
         };
-        drop((output, waker));
+        drop(waker);
+        // The output's destructor runs as part of the task, and its panic goes nowhere.
+        let _as_task = AsTask::new(self.id);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(output)));
+        if let Err(payload) = dropped {
+            std::mem::forget(payload);
+        }
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle").field("id", &self.id).finish()
+    }
+}
+
+/// While it lives, code runs as part of a task that is over.
+struct AsTask {
+    before: Option<(Arc<Shared>, Option<u64>)>,
+}
+
+impl AsTask {
+    fn new(id: Id) -> AsTask {
+        let before = context::try_with_shared(|shared| {
+            let current = shared.current.get();
+            shared.current.set(Current { task_id: Some(id.0), ..current });
+            (Arc::clone(shared), current.task_id)
+        });
+        AsTask { before }
+    }
+}
+
+impl Drop for AsTask {
+    fn drop(&mut self) {
+        if let Some((shared, task_id)) = self.before.take() {
+            shared.current.set(Current { task_id, ..shared.current.get() });
+        }
     }
 }
 

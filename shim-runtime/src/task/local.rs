@@ -100,7 +100,8 @@ fn of_current_runtime() -> Option<Rc<Local>> {
     let number = runtime::current_number();
     let found = OF_RUNTIMES.with(|sets| sets.borrow().get(&number).and_then(Weak::upgrade));
     let is_local = || {
-        let state = |world: &mut World| world.runtimes.get(&RuntimeId(number)).is_some_and(|s| s.is_local);
+        let state =
+            |world: &mut World| world.runtimes.get_ever(&RuntimeId(number)).is_some_and(|s| s.is_local);
         context::try_with_shared(|shared| shared.with(state)) == Some(true)
     };
     assert!(
@@ -175,19 +176,16 @@ impl Local {
             let error = scheduler::drop_future(future, picked);
             Some(Some(error.unwrap_or_else(|| JoinError::cancelled(Id(picked.id)))))
         } else {
-            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+            let poll = move || (future.as_mut().poll(&mut Context::from_waker(&waker)), future);
             match catch_unwind(AssertUnwindSafe(poll)) {
-                Ok(Poll::Pending) => {
+                Ok((Poll::Pending, future)) => {
                     if let Some(task) = self.tasks.borrow_mut().get_mut(&picked.id) {
                         task.future = Some(future);
                     }
                     None
                 }
-                Ok(Poll::Ready(())) => Some(scheduler::drop_future(future, picked)),
-                Err(payload) => {
-                    let _ = scheduler::drop_future(future, picked);
-                    Some(Some(JoinError::panic(Id(picked.id), payload)))
-                }
+                Ok((Poll::Ready(()), future)) => Some(scheduler::drop_future(future, picked)),
+                Err(payload) => Some(Some(JoinError::panic(Id(picked.id), payload))),
             }
         };
         context::with_shared(|shared| shared.current.set(before));
@@ -349,6 +347,7 @@ impl Default for LocalSet {
 impl Drop for LocalSet {
     fn drop(&mut self) {
         let _guard = enter(&self.local);
+        let _stays = Stays::here();
         loop {
             let first = self.local.tasks.borrow_mut().pop_first();
             let Some((id, mut task)) = first else { return };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use super::{AdoptedState, Own, SELF, ThreadRef, block, own};
+use super::{AdoptedState, Own, SELF, ThreadRef, block};
 use crate::context::{Current, Shared, Wait};
 use crate::scheduler;
 use crate::task::header::Header;
@@ -43,6 +43,7 @@ pub(crate) fn register(shared: &Shared, name: u64, adopted: &Adopted) {
 /// On the new thread: waits for the baton. False where the thread's node is gone already.
 pub(crate) fn begin_adopted(adopted: &Adopted) -> bool {
     adopted.thread.parker.park();
+    adopted.thread.runs.store(true, Ordering::Release);
     crate::host::tsc::begin();
     adopted.shared.current.set(adopted.current);
     let own =
@@ -61,8 +62,9 @@ pub(crate) fn end_adopted(adopted: &Adopted) {
         (world.threads.drivers.last().cloned(), joiners)
     });
     joiners.into_iter().for_each(Waker::wake);
-    let runs_here = own().is_some_and(|own| Arc::ptr_eq(&own.thread, &adopted.thread));
-    if runs_here && let Some(driver) = driver {
+    if adopted.thread.runs.load(Ordering::Acquire)
+        && let Some(driver) = driver
+    {
         driver.parker.unpark();
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Own, SELF, SimThread, ThreadRef};
+use super::{Own, SimThread, ThreadRef, replace_own};
 use crate::context::{Current, Shared};
 use crate::scheduler;
 use crate::task::header::Header;
@@ -71,14 +71,14 @@ pub(crate) fn enter(shared: &Arc<Shared>) -> Pass {
     let own = entry.map(|entry| Own { thread: Arc::clone(&guest.thread), entry: Some(entry) });
     let task = own.as_ref().and_then(|own| own.entry.as_ref()).map(|(task, _)| *task);
     let guest = own.is_some().then_some(guest);
-    let before = SELF.with(|slot| slot.replace(own));
+    let before = replace_own(own);
     shared.current.set(Current { task, ..Current::NONE });
     Pass { shared: Arc::clone(shared), guest, before }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let own = SELF.with(|slot| slot.replace(self.before.take()));
+        let own = replace_own(self.before.take());
         if self.guest.is_none() {
             leave(&self.shared);
             return;

@@ -40,6 +40,8 @@ pub(crate) struct SimThread {
     killed: AtomicBool,
     /// A stand-in driver that is no longer needed.
     retired: AtomicBool,
+    /// An adopted thread that has begun.
+    runs: AtomicBool,
     /// It waits where it can be told that the run cannot go on.
     hears_stalls: AtomicBool,
     job: Mutex<Option<Job>>,
@@ -96,7 +98,12 @@ struct Own {
 }
 
 fn own() -> Option<Own> {
-    SELF.with(|own| own.borrow().clone())
+    SELF.try_with(|own| own.borrow().clone()).ok().flatten()
+}
+
+/// Says what the calling thread is from now on: what it was. A thread that is ending cannot say it any more.
+fn replace_own(own: Option<Own>) -> Option<Own> {
+    SELF.try_with(|slot| slot.replace(own)).ok().flatten()
 }
 
 impl SimThread {
@@ -110,7 +117,7 @@ impl SimThread {
 /// Makes the calling thread the driver of `shared` while `f` runs.
 pub(crate) fn as_driver<R>(shared: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
     let me: ThreadRef = ThreadRef::default();
-    let before = SELF.with(|own| own.replace(Some(Own { thread: Arc::clone(&me), entry: None })));
+    let before = replace_own(Some(Own { thread: Arc::clone(&me), entry: None }));
     let before_drivers = shared.with(|world| std::mem::replace(&mut world.threads.drivers, vec![me]));
     let _restore = Restore { shared, before: Some((before, before_drivers)) };
     f()
@@ -124,7 +131,7 @@ struct Restore<'a> {
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
         if let Some((own, drivers)) = self.before.take() {
-            SELF.with(|slot| *slot.borrow_mut() = own);
+            drop(replace_own(own));
             self.shared.with(|world| world.threads.drivers = drivers);
         }
     }
