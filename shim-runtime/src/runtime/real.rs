@@ -7,7 +7,8 @@
 //! off at once, and lets `block_in_place` leave it, so that what blocks in there finds itself outside of a runtime.
 
 use std::future::{Future, poll_fn};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 thread_local! {
     static REAL: real::runtime::Runtime = real::runtime::Builder::new_current_thread()
@@ -33,7 +34,13 @@ pub(crate) fn poll_once<R>(
     block_on(poll_fn(|_| Poll::Ready(poll(cx))))
 }
 
-/// Calls `f` outside of the thread's real runtime, if the thread is inside it.
+/// Calls `f` outside of the thread's real runtime, if the thread is inside it, and with no cooperative budget.
 pub(crate) fn leave<R>(f: impl FnOnce() -> R) -> R {
-    real::task::block_in_place(f)
+    let mut f = Some(f);
+    let call = poll_fn(|_| Poll::Ready(f.take().map(real::task::block_in_place)));
+    // Only this puts the budget back to what it was.
+    match pin!(real::task::coop::unconstrained(call)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(result)) => result,
+        _ => panic!("invariant: a call is ready at once, and made once"),
+    }
 }

@@ -262,6 +262,17 @@ impl Runtimes {
         self.alive.get_mut(id)
     }
 
+    /// Every runtime ends with its run: what the program wanted to be called for.
+    pub(crate) fn close(&mut self) -> Vec<Hooks> {
+        let mut hooks = Vec::new();
+        for (id, mut state) in std::mem::take(&mut self.alive) {
+            hooks.push(std::mem::take(&mut state.hooks));
+            state.is_shut_down = true;
+            self.ended.insert(id, state);
+        }
+        hooks
+    }
+
     /// What the worker threads of the newest multi-threaded runtime are called.
     pub(crate) fn worker_name(&self) -> Arc<str> {
         let threaded = |state: &&RuntimeState| state.flavor == RuntimeFlavor::MultiThread;

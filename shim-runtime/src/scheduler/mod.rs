@@ -19,8 +19,8 @@ use std::time::Duration;
 pub(crate) use policy::Ready;
 use polling::{Polling, cancel, poll_task};
 pub(crate) use polling::{drop_future, end_task, finish_thread};
-use root::root_waits;
 pub(crate) use root::{drive, drive_until_retired, take_core};
+use root::{root_is_elsewhere, root_waits};
 use workers::call_hooks;
 pub(crate) use workers::hold_worker;
 
@@ -77,7 +77,10 @@ enum Picked {
 
 /// The loop itself, inside a real current-thread runtime, whose cooperative budget the tasks spend.
 /// `None` where the calling stand-in was retired.
-fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -> Result<Option<R>, Stalled> {
+fn run_loop<R>(
+    shared: &Arc<Shared>,
+    mut root: impl FnMut(TaskRef) -> Option<Poll<R>>,
+) -> Result<Option<R>, Stalled> {
     let mut seen = shared.stand_ins.get();
     crate::runtime::real::block_on(poll_fn(|real_cx| {
         loop {
@@ -85,7 +88,10 @@ fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -
                 Step::Moved => continue,
                 Step::Ran => {}
                 Step::Root(task) => {
-                    let polled = root(task);
+                    let Some(polled) = root(task) else {
+                        root_is_elsewhere(shared, task);
+                        continue;
+                    };
                     if !threads::still_driver(shared, &mut seen) {
                         return Poll::Ready(Ok(None));
                     }

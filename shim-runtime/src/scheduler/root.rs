@@ -40,8 +40,7 @@ pub(crate) fn drive<R>(
         let mut cx = Context::from_waker(&waker);
         run_loop(shared, |picked| {
             if picked != task {
-                root_is_elsewhere(shared, picked);
-                return Poll::Pending;
+                return None;
             }
             header.begin_poll();
             let inside = Current { task: Some(task), task_id: None, ..current };
@@ -51,7 +50,7 @@ pub(crate) fn drive<R>(
             watchdog::poll_begins(task.id, location);
             let polled = protected(|| root(&mut cx));
             watchdog::poll_ends();
-            polled
+            Some(polled)
         })
         .map(|result| result.expect("invariant: only a stand-in is retired"))
     })
@@ -101,11 +100,7 @@ fn unpark_root(shared: &Shared, inside: Current) {
 
 /// Drives in place of a driver that waits, until that one takes over again; or until the run cannot go on.
 pub(crate) fn drive_until_retired(shared: &Arc<Shared>) -> Option<Stalled> {
-    let elsewhere = |picked| {
-        root_is_elsewhere(shared, picked);
-        Poll::Pending
-    };
-    run_loop::<()>(shared, elsewhere).err()
+    run_loop::<()>(shared, |_| None).err()
 }
 
 /// Takes the entry of a thread out of the table when its wait is over.
@@ -137,7 +132,7 @@ pub(super) fn root_waits(shared: &Shared, task: TaskRef) {
 }
 
 /// The root was picked by a driver that cannot poll it: it is on the stack of one that waits.
-fn root_is_elsewhere(shared: &Shared, task: TaskRef) {
+pub(super) fn root_is_elsewhere(shared: &Shared, task: TaskRef) {
     shared.with(|world| {
         if let Some(entry) = world.tasks.find(task) {
             entry.is_rewoken = true;

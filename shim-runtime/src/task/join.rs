@@ -258,7 +258,9 @@ impl<T> JoinHandle<T> {
             drop(state);
             waker.wake_by_ref();
         } else {
-            state.waker = Some(waker.clone());
+            let old = state.waker.replace(waker.clone());
+            drop(state);
+            drop(old);
         }
     }
 }
@@ -283,11 +285,13 @@ impl<T> Future for JoinHandle<T> {
                 Output::Pending => panic!("invariant: a finished task has an output"),
             };
         }
-        match &mut state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            waker => *waker = Some(cx.waker().clone()),
-        }
+        // A waker that is dropped may run code of its own: not while the cell is locked.
+        let old = match &mut state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            waker => waker.replace(cx.waker().clone()),
+        };
         drop(state);
+        drop(old);
         waits_for(Wait::Join(self.id.0));
         Poll::Pending
     }

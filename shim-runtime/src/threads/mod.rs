@@ -287,7 +287,9 @@ struct Leave<'a> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
+        let current = self.shared.current.get();
         take_role_back(self.shared);
+        self.shared.current.set(current);
         leave(self.shared, self.entry);
     }
 }
