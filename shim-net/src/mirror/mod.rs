@@ -11,6 +11,7 @@ mod addr;
 mod lookup_host;
 mod options;
 mod readiness;
+mod registered;
 mod socket;
 pub mod tcp;
 mod udp;

@@ -6,12 +6,13 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use real::io::Ready;
+use real::io::{Interest, Ready};
 use shim_runtime::clock::SimTime;
 
 use super::Stack;
 use super::buffer::{Sink, gather};
 use super::options::{Name, Value};
+use super::readiness::Events;
 use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
 use super::tcp::{Listener, State, Tcp};
 use super::udp::{Received, SendExtra};
@@ -251,22 +252,44 @@ impl Stack {
         Ok(())
     }
 
-    /// What the socket is ready for, as far as tokio would know.
-    pub(crate) fn ready(&mut self, id: SocketId) -> Result<Ready> {
-        let level = self.level(id)?;
-        Ok(self.table.find_mut(id)?.core.waiters.cache.look(level))
+    /// Makes the reactor of `runtime` know the socket; what it is ready for is told at the next turn.
+    pub(crate) fn register(
+        &mut self,
+        id: SocketId,
+        runtime: u64,
+        interest: Interest,
+        assumed: Ready,
+    ) -> Result<u32> {
+        let now = self.events(id)?.ready_for(interest);
+        let waiters = &mut self.table.find_mut(id)?.core.waiters;
+        let key = waiters.register(runtime, interest, assumed);
+        if !now.is_empty()
+            && let Some(own) = waiters.find(key)
+        {
+            own.marked = true;
+            self.fx.marked.push((id, key));
+        }
+        Ok(key)
     }
 
-    /// What the socket is ready for at this moment.
-    pub(crate) fn level(&self, id: SocketId) -> Result<Ready> {
+    /// The reactor's turn for a registration that was marked.
+    pub(crate) fn turn(&mut self, id: SocketId, key: u32) {
+        let Ok(events) = self.events(id) else { return };
+        let Ok(socket) = self.table.find_mut(id) else { return };
+        if let Some(own) = socket.core.waiters.find(key) {
+            own.turn(events, &mut self.fx);
+        }
+    }
+
+    /// What `poll(2)` would show of the socket at this moment.
+    pub(crate) fn events(&self, id: SocketId) -> Result<Events> {
         let socket = self.table.find(id)?;
         let core = &socket.core;
-        let events = match &socket.inner {
+        Ok(match &socket.inner {
             Inner::Tcp(tcp) => tcp.events(core),
             Inner::Udp(udp) => udp.events(core),
             Inner::Unix(unix) => self.unix_events(core, unix),
-        };
-        Ok(events.ready())
+        })
     }
 
     /// Removes the name of a Unix socket's file.

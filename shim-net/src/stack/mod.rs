@@ -8,6 +8,7 @@ pub(crate) mod bind;
 pub(crate) mod buffer;
 pub(crate) mod calls;
 pub(crate) mod options;
+pub(crate) mod readiness;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod tcp;
@@ -140,7 +141,7 @@ impl Stack {
         self.life = Life::Off;
         for mut socket in self.table.drain() {
             self.cancels.extend(socket.core.event.take());
-            socket.core.wake_all(&mut self.fx);
+            socket.core.waiters.wake_everybody(&mut self.fx);
         }
         self.tcp_ports.clear();
         self.udp_ports.clear();
@@ -290,7 +291,12 @@ impl Stack {
             self.ports(socket.core.kind).remove(socket.core.port, index);
         }
         self.cancels.extend(socket.core.event.take());
-        socket.core.wake_all(&mut self.fx);
+        socket.core.waiters.wake_everybody(&mut self.fx);
+    }
+
+    /// A runtime ended.
+    pub(crate) fn end_runtime(&mut self, runtime: u64) {
+        self.table.iter_mut().for_each(|socket| socket.core.waiters.end_runtime(runtime, &mut self.fx));
     }
 
     pub(crate) fn ports(&mut self, kind: Kind) -> &mut Ports {

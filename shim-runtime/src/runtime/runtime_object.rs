@@ -149,6 +149,7 @@ impl Runtime {
                     state.is_shut_down = true;
                 }
             });
+            super::reactor::tell_device(shared, runtime);
             if patience != Some(Duration::ZERO) {
                 wait_for_blocking(shared, runtime, patience);
             }
