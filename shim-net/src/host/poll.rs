@@ -11,7 +11,7 @@ use real::io::Interest;
 use shim_runtime::host::{in_run, raw};
 use shim_runtime::threads;
 
-use super::table::{self, Mark};
+use super::table;
 use super::{Owner, fail, int, kernel, loud, owner};
 use crate::stack::readiness::{Events, interest_mask};
 use crate::sys::{self, SocketId};
@@ -103,7 +103,7 @@ unsafe fn answer(entries: *mut pollfd, count: nfds_t, timeout: Option<Duration>)
         // SAFETY: the caller vouches for the entries.
         count => unsafe { std::slice::from_raw_parts_mut(entries, count as usize) },
     };
-    let simulated = entries.iter().filter(|entry| table::mark(entry.fd) == Mark::Socket).count();
+    let simulated = entries.iter().filter(|entry| table::mark(entry.fd).is_simulated()).count();
     let empty = entries.iter().filter(|entry| entry.fd < 0).count();
     if simulated == 0 {
         // With nothing to wait for it is a sleep.
@@ -180,7 +180,7 @@ pub(crate) unsafe extern "C" fn select(
     except: *mut fd_set,
     timeout: *mut timeval,
 ) -> c_int {
-    let simulated = (0..count.min(libc::FD_SETSIZE as c_int)).filter(|fd| table::mark(*fd) == Mark::Socket);
+    let simulated = (0..count.min(libc::FD_SETSIZE as c_int)).filter(|fd| table::mark(*fd).is_simulated());
     for fd in simulated {
         for set in [read, write, except] {
             // SAFETY: the caller vouches for the sets.
@@ -219,7 +219,7 @@ pub(crate) unsafe extern "C" fn epoll_ctl(
     fd: c_int,
     event: *mut libc::epoll_event,
 ) -> c_int {
-    if table::mark(fd) == Mark::Socket {
+    if table::mark(fd).is_simulated() {
         loud("epoll_ctl: a simulated socket");
         return fail(libc::EPERM) as c_int;
     }

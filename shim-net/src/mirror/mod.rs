@@ -8,6 +8,7 @@
 mod io;
 
 mod addr;
+mod async_fd;
 mod lookup_host;
 mod options;
 mod readiness;
@@ -16,6 +17,7 @@ mod socket;
 pub mod tcp;
 mod udp;
 pub mod unix;
+pub mod unix_io;
 
 pub use addr::ToSocketAddrs;
 pub use lookup_host::lookup_host;

@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -31,7 +32,10 @@ struct Place {
 }
 
 /// Wakes the task that polled last.
-struct Forward(Mutex<Waker>);
+struct Forward {
+    waker: Mutex<Waker>,
+    called: AtomicBool,
+}
 
 impl Readiness {
     pub(crate) fn new(on: Registration, interest: Interest) -> Readiness {
@@ -46,6 +50,10 @@ impl Future for Readiness {
         let (on, interest) = (self.on, self.interest);
         let place = match &mut self.place {
             Some(place) => {
+                if place.forward.called.load(Ordering::Relaxed) {
+                    // As with tokio: who was told of something is ready, also where another has cleared it since.
+                    return Poll::Ready(reactor::told_in_time(on, interest));
+                }
                 place.forward.renew(cx.waker());
                 place
             }
@@ -54,7 +62,10 @@ impl Future for Readiness {
                 if !told.ready.is_empty() && !told.is_shut_down {
                     return Poll::Ready(Ok(told));
                 }
-                let forward = Arc::new(Forward(Mutex::new(cx.waker().clone())));
+                let forward = Arc::new(Forward {
+                    waker: Mutex::new(cx.waker().clone()),
+                    called: AtomicBool::new(false),
+                });
                 empty.insert(Place { waker: Waker::from(Arc::clone(&forward)), forward })
             }
         };
@@ -72,7 +83,7 @@ impl Drop for Readiness {
 
 impl Forward {
     fn renew(&self, waker: &Waker) {
-        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         let old = if own.will_wake(waker) { None } else { Some(std::mem::replace(&mut *own, waker.clone())) };
         drop(own);
         drop(old);
@@ -85,7 +96,8 @@ impl Wake for Forward {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.called.store(true, Ordering::Relaxed);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
         waker.wake();
     }
 }

@@ -90,14 +90,15 @@ impl Socket {
     /// Outside a runtime; and in a debug build where it is blocking, as with tokio.
     #[track_caller]
     pub(crate) fn adopt(descriptor: impl Into<OwnedFd>) -> io::Result<Socket> {
-        let socket = Socket::new(fd::adopt(descriptor.into())?);
+        let descriptor = descriptor.into();
         assert!(
-            !cfg!(debug_assertions) || may_block() || fd::is_nonblocking(socket.id),
+            !cfg!(debug_assertions) || may_block() || !fd::is_blocking(&descriptor),
             "Registering a blocking socket with the tokio runtime is unsupported. \
             If you wish to do anyways, please add `--cfg tokio_allow_from_blocking_fd` to your \
             RUSTFLAGS. See github.com/tokio-rs/tokio/issues/7172 for details."
         );
-        socket.register()
+        shim_runtime::runtime::io_runtime()?;
+        Socket::new(fd::adopt(descriptor)?).register()
     }
 
     /// Gives the socket away as a descriptor.

@@ -34,6 +34,7 @@ impl Stack {
             Inner::Unix(_) => self.unix_listen(id, backlog),
             Inner::Tcp(_) => self.tcp_listen(id, backlog),
             Inner::Udp(_) => Err(Errno::EOPNOTSUPP),
+            Inner::Pipe(_) => Err(Errno::ENOTSOCK),
         }
     }
 
@@ -53,6 +54,7 @@ impl Stack {
             Inner::Unix(_) => self.unix_accept(id)?,
             Inner::Tcp(_) => self.tcp_accept(id)?,
             Inner::Udp(_) => return Err(Errno::EOPNOTSUPP),
+            Inner::Pipe(_) => return Err(Errno::ENOTSOCK),
         };
         let core = &self.table.find(child)?.core;
         let from = match &self.table.find(child)?.inner {
@@ -75,6 +77,11 @@ impl Stack {
         match &mut socket.inner {
             Inner::Udp(udp) => udp.recv(&mut socket.core, sink, peek),
             Inner::Unix(_) => self.unix_recv(id, sink, peek),
+            Inner::Pipe(end) => {
+                let end = *end;
+                let len = self.pipe_read(end, sink)?;
+                Ok(Received { len, full_len: len, from: None, to: None, ecn: 0, segment_size: None })
+            }
             Inner::Tcp(_) => {
                 let len = self.recv(id, sink, peek, now)?;
                 Ok(Received { len, full_len: len, from: None, to: None, ecn: 0, segment_size: None })
@@ -128,6 +135,10 @@ impl Stack {
                 self.udp_send(id, gather(data, usize::MAX), Some(*to), extra)
             }
             (Inner::Unix(_), None) => self.unix_send(id, data, None),
+            (Inner::Pipe(end), None) => {
+                let end = *end;
+                self.pipe_write(end, data)
+            }
             (Inner::Unix(_), Some(Addr::Unix(to))) => self.unix_send(id, data, Some(to)),
             _ => Err(Errno::EAFNOSUPPORT),
         }
@@ -138,6 +149,7 @@ impl Stack {
         let socket = self.table.find_mut(id)?;
         match &mut socket.inner {
             Inner::Unix(_) => self.unix_shutdown(id, read, write),
+            Inner::Pipe(_) => Err(Errno::ENOTSOCK),
             Inner::Udp(udp) => {
                 if udp.peer.is_none() {
                     return Err(Errno::ENOTCONN);
@@ -218,11 +230,12 @@ impl Stack {
                 Domain::Inet => libc::AF_INET,
                 Domain::Inet6 => libc::AF_INET6,
                 Domain::Unix => libc::AF_UNIX,
+                Domain::Pipe => return Err(Errno::ENOTSOCK),
             },
             Name::Protocol => match &socket.inner {
                 Inner::Tcp(_) => libc::IPPROTO_TCP,
                 Inner::Udp(_) => libc::IPPROTO_UDP,
-                Inner::Unix(_) => 0,
+                Inner::Unix(_) | Inner::Pipe(_) => 0,
             },
             Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
             Name::MaxSegment => match &socket.inner {
@@ -289,6 +302,7 @@ impl Stack {
             Inner::Tcp(tcp) => tcp.events(core),
             Inner::Udp(udp) => udp.events(core),
             Inner::Unix(unix) => self.unix_events(core, unix),
+            Inner::Pipe(end) => self.pipes.events(core, *end),
         })
     }
 
@@ -311,7 +325,7 @@ fn accepts(inner: &Inner) -> bool {
     match inner {
         Inner::Tcp(tcp) => matches!(tcp, Tcp::Listener(Listener { .. })),
         Inner::Unix(unix) => matches!(unix.role, super::unix::Role::Listener { .. }),
-        Inner::Udp(_) => false,
+        Inner::Udp(_) | Inner::Pipe(_) => false,
     }
 }
 

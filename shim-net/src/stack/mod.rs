@@ -8,6 +8,7 @@ pub(crate) mod bind;
 pub(crate) mod buffer;
 pub(crate) mod calls;
 pub(crate) mod options;
+pub(crate) mod pipe;
 pub(crate) mod readiness;
 pub(crate) mod socket;
 pub(crate) mod table;
@@ -26,6 +27,7 @@ use shim_runtime::queue::EventId;
 
 use crate::error::{Errno, Result};
 use crate::packet::{Body, Flags, Packet, Reason, Segment, Unreachable};
+use pipe::Pipes;
 use socket::{Domain, Effects, Inner, Kind, SocketId, UnixAddr};
 use table::{FixedMap, Flow, Ports, Table};
 use tcp::{Conn, Tcp};
@@ -56,6 +58,7 @@ pub(crate) struct Stack {
     pub(crate) flows: FixedMap<Flow, u32>,
     /// Who is bound to a Unix address; `None` for a path whose socket is closed.
     pub(crate) unix_names: BTreeMap<UnixAddr, Option<SocketId>>,
+    pub(crate) pipes: Pipes,
     pub(crate) fx: Effects,
     /// Events of sockets that are gone.
     pub(crate) cancels: Vec<EventId>,
@@ -82,6 +85,7 @@ impl Stack {
             listeners: FixedMap::default(),
             flows: FixedMap::default(),
             unix_names: BTreeMap::new(),
+            pipes: Pipes::default(),
             fx: Effects::default(),
             cancels: Vec::new(),
             overflows: 0,
@@ -97,6 +101,7 @@ impl Stack {
         }
         let inner = match (domain, kind) {
             (Domain::Unix, kind) => Inner::Unix(Unix::new(kind)),
+            (Domain::Pipe, _) => return Err(Errno::EAFNOSUPPORT),
             (_, Kind::Stream) => Inner::Tcp(Tcp::Idle),
             (_, Kind::Datagram) => Inner::Udp(Udp::default()),
         };
@@ -118,6 +123,10 @@ impl Stack {
             }
             Inner::Tcp(Tcp::Idle) | Inner::Udp(_) => self.free(index),
             Inner::Unix(_) => self.unix_close(index),
+            Inner::Pipe(end) => {
+                let end = *end;
+                self.pipe_close(id, end);
+            }
         }
     }
 
@@ -148,6 +157,7 @@ impl Stack {
         self.listeners.clear();
         self.flows.clear();
         self.unix_names.clear();
+        self.pipes.clear();
         self.fx.outbox.clear();
         self.fx.arms.clear();
     }

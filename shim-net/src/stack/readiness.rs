@@ -85,6 +85,13 @@ pub struct Told {
     pub is_shut_down: bool,
 }
 
+impl Told {
+    /// The same news, of other bits.
+    pub(crate) fn with(self, ready: Ready) -> Told {
+        Told { ready, ..self }
+    }
+}
+
 /// One value of `tokio::net`, or one `AsyncFd`, that is told of a socket's events.
 pub(crate) struct Registration {
     pub(crate) key: u32,
@@ -162,7 +169,23 @@ fn listed(list: &mut Vec<(Ready, Waker)>, mask: Ready, waker: &Waker) -> Option<
 }
 
 fn wake_listed(list: &mut Vec<(Ready, Waker)>, ready: Ready, fx: &mut Effects) {
-    fx.wakes.extend(list.extract_if(.., |entry| !(entry.0 & ready).is_empty()).map(|entry| entry.1));
+    take_listed(list, |entry| !(entry.0 & ready).is_empty(), &mut fx.wakes);
+}
+
+/// Moves the wakers that are `chosen` from `list` to `to`, in their order.
+fn take_listed(
+    list: &mut Vec<(Ready, Waker)>,
+    chosen: impl Fn(&(Ready, Waker)) -> bool,
+    to: &mut Vec<Waker>,
+) {
+    let mut place = 0;
+    while place < list.len() {
+        if chosen(&list[place]) {
+            to.push(list.remove(place).1);
+        } else {
+            place += 1;
+        }
+    }
 }
 
 /// Everybody who waits for a socket.
@@ -210,12 +233,12 @@ impl Waiters {
 
     /// Takes `waker` out of every list: its future was dropped, or its thread waits no more.
     pub(crate) fn forget(&mut self, waker: &Waker) -> Vec<Waker> {
+        let mut gone = Vec::new();
         let lists = self.registrations.iter_mut().map(|registration| &mut registration.list);
-        let lists = lists.chain([&mut self.threads]);
-        lists
-            .flat_map(|list| list.extract_if(.., |entry| entry.1.will_wake(waker)))
-            .map(|entry| entry.1)
-            .collect()
+        for list in lists.chain([&mut self.threads]) {
+            take_listed(list, |entry| entry.1.will_wake(waker), &mut gone);
+        }
+        gone
     }
 
     /// An event on the bits of `events`: wakes threads, and marks registrations for the next turn.

@@ -12,6 +12,7 @@ use shim_runtime::clock::SimTime;
 use shim_runtime::queue::EventId;
 
 use super::options::Options;
+use super::pipe::PipeEnd;
 use super::readiness::Waiters;
 use super::tcp::Tcp;
 use super::udp::Udp;
@@ -53,6 +54,8 @@ pub enum Domain {
     Inet6,
     /// Unix.
     Unix,
+    /// Not a socket at all, but an end of a pipe.
+    Pipe,
 }
 
 /// What a socket carries.
@@ -119,7 +122,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(id: SocketId, domain: Domain, kind: Kind) -> Core {
-        let tcp = kind == Kind::Stream && domain != Domain::Unix;
+        let tcp = kind == Kind::Stream && matches!(domain, Domain::Inet | Domain::Inet6);
         Core {
             id,
             domain,
@@ -183,6 +186,7 @@ pub(crate) enum Inner {
     Tcp(Tcp),
     Udp(Udp),
     Unix(Unix),
+    Pipe(PipeEnd),
 }
 
 /// The two directions a task may wait for.

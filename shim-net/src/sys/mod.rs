@@ -59,6 +59,46 @@ pub fn socketpair(kind: Kind) -> io::Result<(SocketId, SocketId)> {
     call_here(|stack, _| stack.socketpair(kind))
 }
 
+/// Makes a pipe on the current node: the end to read from, and the end to write to.
+///
+/// # Errors
+/// As [`socket`].
+pub fn pipe() -> io::Result<(SocketId, SocketId)> {
+    call_here(|stack, _| stack.pipe())
+}
+
+/// Opens the current node's FIFO that `key`, its file's device and number, names, for reading and writing as
+/// `access` says. With the end comes whether an opening that `waits` must wait for the other side.
+///
+/// # Errors
+/// `ENXIO` where a writer does not wait and nobody reads.
+pub(crate) fn fifo_open(key: (u64, u64), access: (bool, bool), waits: bool) -> io::Result<(SocketId, bool)> {
+    call_here(|stack, _| stack.fifo_open(key, access, waits))
+}
+
+/// How many of the other side have ever come to a FIFO.
+pub(crate) fn fifo_count(id: SocketId) -> io::Result<u64> {
+    call(id, |stack, _| stack.fifo_count(id))
+}
+
+/// Whether an end of a pipe is for reading, and whether for writing.
+pub(crate) fn pipe_access(id: SocketId) -> io::Result<(bool, bool)> {
+    call(id, |stack, _| stack.pipe_access(id))
+}
+
+/// How much there is to read in a pipe.
+pub(crate) fn pipe_len(id: SocketId) -> io::Result<usize> {
+    call(id, |stack, _| stack.pipe_len(id))
+}
+
+/// Changes the size of a pipe's buffer.
+///
+/// # Errors
+/// `EBUSY` where more than that is in it.
+pub(crate) fn pipe_resize(id: SocketId, bytes: usize) -> io::Result<()> {
+    call(id, |stack, _| stack.pipe_resize(id, bytes))
+}
+
 /// Gives the socket a local address.
 ///
 /// # Errors

@@ -53,6 +53,15 @@ pub fn told(registration: Registration, interest: Interest) -> Told {
     found.ok().flatten().unwrap_or(GONE)
 }
 
+/// As [`told`], for a wait that ended.
+///
+/// # Errors
+/// Where the runtime was shut down.
+pub(crate) fn told_in_time(registration: Registration, interest: Interest) -> io::Result<Told> {
+    let told = told(registration, interest);
+    if told.is_shut_down { Err(runtime::shutdown_error()) } else { Ok(told) }
+}
+
 /// Of a registration that is no more.
 const GONE: Told = Told { ready: Ready::EMPTY, tick: 0, is_shut_down: true };
 

@@ -18,7 +18,7 @@ pub use builder::Builder;
 pub use handle::{EnterGuard, Handle, TryCurrentError};
 pub use local_runtime::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
-pub use reactor::{io_runtime, shutdown_error};
+pub use reactor::{io_runtime, is_reachable, shutdown_error};
 pub(crate) use runtime_object::add_runtime;
 pub use runtime_object::{Runtime, RuntimeFlavor};
 

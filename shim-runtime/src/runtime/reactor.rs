@@ -32,6 +32,11 @@ pub fn io_runtime() -> io::Result<u64> {
     }
 }
 
+/// Whether the calling thread can reach a world: it belongs to one, has entered one, or has a loose runtime.
+pub fn is_reachable() -> bool {
+    context::try_with_shared(|_| ()).is_some()
+}
+
 const IO_DISABLED_ERROR: &str = "A Tokio 1.x context was found, but IO is disabled. Call `enable_io` on the runtime builder to enable IO.";
 
 /// What an operation says whose runtime was shut down.
