@@ -7,11 +7,10 @@ use std::any::Any;
 use std::task::Waker;
 
 use crate::clock::SimTime;
-use crate::context::{self, Shared};
+use crate::context;
 use crate::node::NodeId;
 use crate::queue::{EventId, Queue};
 use crate::rng::Streams;
-use crate::runtime::RuntimeId;
 use crate::scheduler::Event;
 use crate::trace::{Kind, Trace};
 
@@ -52,25 +51,6 @@ pub trait Device: Any {
 
     /// For the way from the engine's box to the device's own type.
     fn as_any_mut(&mut self) -> &mut dyn Any;
-}
-
-/// Tells the device that a runtime was shut down.
-pub(crate) fn tell_runtime_ended(shared: &Shared, runtime: RuntimeId) {
-    let wakes = shared.with(|world| {
-        let mut wakes = Vec::new();
-        let Some(device) = world.device.as_mut() else { return wakes };
-        let mut cx = DeviceContext {
-            now: shared.now.get(),
-            node: shared.current.get().node,
-            rng: &mut world.streams,
-            wakes: &mut wakes,
-            queue: &mut world.queue,
-            trace: &mut world.trace,
-        };
-        device.runtime_ended(runtime.0, &mut cx);
-        wakes
-    });
-    wakes.into_iter().for_each(Waker::wake);
 }
 
 /// What a device may use of the world while it is called.

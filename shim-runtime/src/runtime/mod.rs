@@ -7,6 +7,7 @@ mod builder;
 mod handle;
 mod local_runtime;
 mod metrics;
+mod reactor;
 pub(crate) mod real;
 mod runtime_object;
 mod state;
@@ -17,6 +18,7 @@ pub use builder::Builder;
 pub use handle::{EnterGuard, Handle, TryCurrentError};
 pub use local_runtime::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
+pub use reactor::{io_runtime, is_reachable, shutdown_error};
 pub use runtime_object::{Runtime, RuntimeFlavor};
 pub(crate) use state::{Hook, Hooks, RuntimeState, Runtimes, add_runtime, end_runtime};
 
@@ -84,18 +86,6 @@ pub fn require_timers() {
     require(
         |state| state.has_timers,
         "A Tokio 1.x context was found, but timers are disabled. Call `enable_time` on the runtime builder to enable timers.",
-    );
-}
-
-/// Refuses a socket where the current runtime was built without I/O.
-///
-/// # Panics
-/// With tokio's text; also outside a runtime.
-#[track_caller]
-pub fn require_io() {
-    require(
-        |state| state.has_io,
-        "A Tokio 1.x context was found, but IO is disabled. Call `enable_io` on the runtime builder to enable IO.",
     );
 }
 

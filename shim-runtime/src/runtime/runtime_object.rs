@@ -156,7 +156,7 @@ fn end(shared: &Arc<Shared>, runtime: RuntimeId, hooks: &Hooks, patience: Option
         if state.flavor == RuntimeFlavor::MultiThread { state.workers.len() } else { 0 }
     });
     lifecycle::end_tasks(shared, |task| task.runtime == runtime && matches!(task.body, Body::Future(_)));
-    crate::device::tell_runtime_ended(shared, runtime);
+    super::reactor::tell_device(shared, runtime);
     if patience != Some(Duration::ZERO) {
         wait_for_blocking(shared, runtime, patience);
     }

@@ -339,9 +339,18 @@ pub fn block_on_waker<R>(
     mut done: impl FnMut(&Waker) -> Option<R>,
 ) -> Option<R> {
     let shared = context::with_shared(Arc::clone);
+    shared.enter(|| block_until(&shared, what, timeout, &mut done))
+}
+
+fn block_until<R>(
+    shared: &Arc<Shared>,
+    what: &'static str,
+    timeout: Option<Duration>,
+    done: &mut dyn FnMut(&Waker) -> Option<R>,
+) -> Option<R> {
     let deadline = timeout.map(|timeout| shared.now.get() + timeout);
     let mut timer = None;
-    let result = block(&shared, Wait::Blocked(what), false, |waker| {
+    let result = block(shared, Wait::Blocked(what), false, |waker| {
         if let Some(result) = done(waker) {
             return Some(Some(result));
         }

@@ -194,7 +194,7 @@ impl TcpSocket {
     #[track_caller]
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         sys::listen(self.socket.id, backlog.min(i32::MAX as u32))?;
-        Ok(TcpListener::new(self.socket))
+        TcpListener::new(self.socket)
     }
 
     /// Takes a socket that was opened through std inside the simulation, connected or not.
@@ -211,7 +211,7 @@ impl TcpSocket {
     #[track_caller]
     pub(crate) fn from_descriptor(descriptor: OwnedFd) -> TcpSocket {
         match fd::adopt(descriptor) {
-            Ok(id) => TcpSocket { socket: Socket { id } },
+            Ok(id) => TcpSocket { socket: Socket::new(id) },
             Err(error) => panic!("{error}"),
         }
     }
