@@ -11,6 +11,7 @@ use scoped_tls::scoped_thread_local;
 
 use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
+use crate::external::External;
 use crate::node::NodeId;
 use crate::runtime::RuntimeId;
 use crate::task::TaskRef;
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     /// How many `time::pause`s are in force.
     pub(crate) paused: Cell<u32>,
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) external: Arc<External>,
     /// What the clocks show at the beginning, in nanoseconds: `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
     pub(crate) monotonic_base_ns: u64,
     pub(crate) wall_base_ns: u64,

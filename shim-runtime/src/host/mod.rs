@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod entropy;
 pub(crate) mod futex;
 pub(crate) mod identity;
+mod kill;
 pub mod next;
 pub(crate) mod process;
 mod pthread;

@@ -19,6 +19,7 @@ pub(crate) use polling::{drop_future, end_task, finish_thread};
 
 use crate::clock::SimTime;
 use crate::context::{Current, Shared, Wait};
+use crate::external;
 use crate::host::watchdog;
 use crate::node::State;
 use crate::report::{Stall, Stalled};
@@ -164,6 +165,7 @@ fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -
 
 fn step(shared: &Arc<Shared>, seen: &mut u64) -> Step {
     shared.clock_reads.set(0);
+    external::deliver(shared);
     let picked = loop {
         match shared.with(|world| next(shared, world)) {
             Picked::Wakes(wakes) => call_wakers(shared, wakes),
@@ -228,9 +230,7 @@ fn collect_wakes(shared: &Shared, world: &mut World) {
     }
     let mut woken = std::mem::take(&mut world.woken);
     shared.inbox.drain_into(&mut woken);
-    for task in woken.drain(..) {
-        world.ready.push(task, Some(task) == world.last_polled, &mut world.streams.schedule);
-    }
+    world.ready.push_woken(&mut woken, world.last_polled, &mut world.streams.schedule);
     world.woken = woken;
 }
 
@@ -339,6 +339,9 @@ fn charge_slice(shared: &Shared, world: &mut World) {
 
 /// Nothing is ready: the clock jumps to the next event.
 fn jump(shared: &Shared) -> Step {
+    if external::wait(shared) {
+        return Step::Moved;
+    }
     shared.with(|world| {
         let Some(at) = world.queue.next_at() else {
             return Step::Stalled(Stall::Deadlock);
