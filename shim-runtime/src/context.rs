@@ -209,6 +209,8 @@ pub(crate) fn with_device_of<R>(
         let mut world = shared.world.borrow_mut();
         let world = &mut *world;
         let mut wakes = std::mem::take(&mut world.wakes);
+        // A process that another one started uses its machine's stack.
+        let node = world.nodes.get(node.0 as usize).map_or(node, |own| own.machine);
         let fresh = world.device.is_none();
         let device = world.device.get_or_insert_with(make);
         let mut cx = DeviceContext {
@@ -220,7 +222,7 @@ pub(crate) fn with_device_of<R>(
             trace: &mut world.trace,
         };
         if fresh {
-            for node in &world.nodes {
+            for node in world.nodes.iter().filter(|node| node.machine == node.id) {
                 device.node_changed(node.id, &node.name, crate::device::NodeChange::Started, &mut cx);
             }
         }

@@ -111,7 +111,7 @@ pub(crate) fn wait(shared: &Shared) -> bool {
     rung || external.has_signals.load(Ordering::Acquire)
 }
 
-/// Something under way outside, of which the idle loop waits for the end.
+/// Something under way outside, for which the idle loop waits while this lives.
 pub struct Outside {
     external: Arc<External>,
 }
@@ -123,24 +123,35 @@ impl Drop for Outside {
     }
 }
 
-/// Runs `work` on a thread outside of the world, beside the run. What it finds it leaves where its starter will look,
-/// and calls a waker. The run is marked: `why` it cannot be repeated.
-///
-/// # Errors
-/// Where the system has no thread left.
+/// Something is under way outside from now on. The run is marked: `why` it cannot be repeated.
 ///
 /// # Panics
 /// Outside a simulation.
-pub fn start(why: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let outside = context::with_shared(|shared| {
-        mark(shared, why);
+pub fn hold(why: &str) -> Outside {
+    context::with_shared(|shared| {
+        if !shared.is_ambient {
+            mark(shared, why);
+        }
         shared.external.under_way.fetch_add(1, Ordering::AcqRel);
         Outside { external: Arc::clone(&shared.external) }
-    });
-    outside_thread(move || {
-        work();
-        drop(outside);
     })
+}
+
+/// Runs `work` on a thread outside of the world, beside the run. What it finds it leaves where somebody will look,
+/// and calls a waker; then it drops what [`hold`] gave, which rings the bell.
+///
+/// # Errors
+/// Where the system has no thread left.
+pub fn beside(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let builder = std::thread::Builder::new().name("sim-outside".to_owned());
+    let started = host::without_notice(|| {
+        builder.spawn(|| {
+            // The counter's trap is inherited, also by processes that the thread starts.
+            host::tsc::end();
+            work();
+        })
+    });
+    started.map(drop)
 }
 
 /// Runs `work` on a thread outside of the world, where every call is the machine's, and waits for it in real time.
@@ -154,7 +165,7 @@ pub fn start(why: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result
 pub fn call<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> std::io::Result<R> {
     let place = Arc::new((Mutex::new(None), Parker::default()));
     let there = Arc::clone(&place);
-    outside_thread(move || {
+    beside(move || {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         *locked(&there.0) = Some(result);
         there.1.unpark();
@@ -162,11 +173,6 @@ pub fn call<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> std
     place.1.park();
     let result = locked(&place.0).take().expect("invariant: the call is over");
     Ok(result.unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
-}
-
-fn outside_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let builder = std::thread::Builder::new().name("sim-outside".to_owned());
-    host::without_notice(|| builder.spawn(work)).map(drop)
 }
 
 fn mark(shared: &Shared, why: &str) {
@@ -177,9 +183,9 @@ fn mark(shared: &Shared, why: &str) {
     });
 }
 
-/// Marks the current run: `why` it cannot be repeated.
-pub fn mark_not_deterministic(why: &str) {
-    context::try_with_shared(|shared| mark(shared, why));
+/// Waits, on a thread outside of the world, until the machine's process `pid` has ended, and leaves it to be waited for.
+pub fn wait_for_child(pid: u32) {
+    host::process::wait_without_reaping(pid);
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod next;
 pub(crate) mod process;
 mod pthread;
 pub mod raw;
+pub(crate) mod spawn;
 mod syscall;
 pub(crate) mod tsc;
 pub(crate) mod watchdog;

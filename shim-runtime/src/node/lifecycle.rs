@@ -82,6 +82,7 @@ pub(crate) fn add_node(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
             frozen: Vec::new(),
             starts: 0,
             machine: id,
+            parent: None,
             exit: None,
             exit_wakers: Vec::new(),
         });
@@ -166,7 +167,7 @@ fn exited(shared: &Arc<Shared>, id: NodeId, result: MainResult) {
     down(shared, id, State::Stopped, NodeChange::ProcessDied);
 }
 
-fn fail(shared: &Shared, id: NodeId, why: &str) {
+pub(super) fn fail(shared: &Shared, id: NodeId, why: &str) {
     shared.with(|world| {
         let name = &world.nodes[id.0 as usize].name;
         let text = format!("node {name:?}: {why}");
@@ -177,6 +178,9 @@ fn fail(shared: &Shared, id: NodeId, why: &str) {
 fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
     let wakes = shared.with(|world| {
         world.trace.record(shared.now.get(), Kind::Node, u64::from(id.0), change as u64);
+        if world.node(id).machine != id {
+            return Vec::new();
+        }
         let Some(device) = world.device.as_mut() else { return Vec::new() };
         let mut wakes = Vec::new();
         let mut cx = DeviceContext {
@@ -195,7 +199,7 @@ fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
     }
 }
 
-fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
+pub(super) fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
     let was_alive = shared.with(|world| {
         let node = world.node_mut(id);
         let was_alive = node.alive();
@@ -211,8 +215,11 @@ fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
             shared.with(|world| world.node_mut(child).exit = Some(libc::SIGKILL));
             down(shared, child, state, change);
         }
-        let waiting = shared.with(|world| process::ended(world, id));
+        let (waiting, parent) = shared.with(|world| (process::ended(world, id), world.node(id).parent));
         waiting.into_iter().for_each(Waker::wake);
+        if let Some(parent) = parent {
+            signal::send_in(shared, parent, libc::SIGCHLD);
+        }
         let signals = shared.with(|world| signal::forget(&mut world.signals, id));
         drop(signals);
         end_tasks(shared, |task| task.node == id);
@@ -266,7 +273,12 @@ pub fn start(node: NodeId) {
 
 /// Freezes `node`'s tasks; the clock goes on.
 pub fn pause(node: NodeId) {
-    context::with_shared(|shared| pause_in(shared, node));
+    context::with_shared(|shared| {
+        for child in process::started_on(shared, node) {
+            pause_in(shared, child);
+        }
+        pause_in(shared, node);
+    });
 }
 
 pub(super) fn pause_in(shared: &Arc<Shared>, node: NodeId) {
@@ -285,7 +297,12 @@ pub(super) fn pause_in(shared: &Arc<Shared>, node: NodeId) {
 
 /// Lets a paused `node` go on.
 pub fn resume(node: NodeId) {
-    context::with_shared(|shared| resume_in(shared, node));
+    context::with_shared(|shared| {
+        for child in process::started_on(shared, node) {
+            resume_in(shared, child);
+        }
+        resume_in(shared, node);
+    });
 }
 
 pub(super) fn resume_in(shared: &Arc<Shared>, node: NodeId) {

@@ -51,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) starts: u32,
     /// The machine whose addresses and disk it has: itself, unless another process started it.
     pub(crate) machine: NodeId,
+    /// The process that started it; none of a machine's own.
+    pub(crate) parent: Option<NodeId>,
     /// How its process ended, as `wait(2)` says it.
     pub(crate) exit: Option<i32>,
     /// Who waits for that.
