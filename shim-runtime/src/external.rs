@@ -183,6 +183,11 @@ fn mark(shared: &Shared, why: &str) {
     });
 }
 
+/// Marks the current run: `why` it cannot be repeated.
+pub(crate) fn mark_not_deterministic(why: &str) {
+    context::try_with_shared(|shared| mark(shared, why));
+}
+
 /// Waits, on a thread outside of the world, until the machine's process `pid` has ended, and leaves it to be waited for.
 pub fn wait_for_child(pid: u32) {
     host::process::wait_without_reaping(pid);

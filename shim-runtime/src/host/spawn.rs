@@ -7,9 +7,9 @@
 use libc::{c_char, c_int, c_void, pid_t};
 
 use super::next::Next;
-use super::raw;
-use crate::context;
+use super::{raw, tsc};
 use crate::node::process;
+use crate::{context, external};
 
 type Texts = *const *const c_char;
 type Spawn =
@@ -34,6 +34,20 @@ pub(crate) fn refuse(what: &str) {
     );
 }
 
+/// Makes a call that starts a process of the machine, which must not inherit the trap of the time-stamp counter.
+fn untrapped<R>(call: impl FnOnce() -> R, is_child: impl FnOnce(&R) -> bool) -> R {
+    if !context::in_run() {
+        return call();
+    }
+    external::mark_not_deterministic("the program started a process of the machine");
+    tsc::end();
+    let result = call();
+    if !is_child(&result) {
+        tsc::begin();
+    }
+    result
+}
+
 /// `posix_spawn(3)`: returns the error instead of setting `errno`.
 ///
 /// # Safety
@@ -54,7 +68,7 @@ pub(crate) unsafe extern "C" fn posix_spawn(
     // SAFETY: libc's symbol has this type, and the arguments are the caller's own.
     unsafe {
         let function: Spawn = std::mem::transmute(NEXT.address());
-        function(pid, path, actions, attributes, arguments, environment)
+        untrapped(|| function(pid, path, actions, attributes, arguments, environment), |_| false)
     }
 }
 
@@ -78,7 +92,7 @@ pub(crate) unsafe extern "C" fn posix_spawnp(
     // SAFETY: libc's symbol has this type, and the arguments are the caller's own.
     unsafe {
         let function: Spawn = std::mem::transmute(NEXT.address());
-        function(pid, file, actions, attributes, arguments, environment)
+        untrapped(|| function(pid, file, actions, attributes, arguments, environment), |_| false)
     }
 }
 
@@ -92,7 +106,7 @@ pub(crate) extern "C" fn fork() -> pid_t {
     static NEXT: Next = Next::new(c"fork");
     // SAFETY: libc's symbol has this type.
     let function: extern "C" fn() -> pid_t = unsafe { std::mem::transmute(NEXT.address()) };
-    function()
+    untrapped(|| function(), |child| *child == 0)
 }
 
 /// `vfork(2)`, which may be a `fork`, and here is: its caller's frame must outlive it.
