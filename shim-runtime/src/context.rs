@@ -11,6 +11,7 @@ use scoped_tls::scoped_thread_local;
 
 use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
+use crate::external::External;
 use crate::host::pthread;
 use crate::node::NodeId;
 use crate::run;
@@ -111,6 +112,7 @@ pub(crate) struct Shared {
     /// How many `time::pause`s are in force.
     pub(crate) paused: Cell<u32>,
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) external: Arc<External>,
     /// What the clocks show at the beginning, in nanoseconds: `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
     pub(crate) monotonic_base_ns: u64,
     pub(crate) wall_base_ns: u64,
@@ -251,6 +253,8 @@ pub(crate) fn with_device_of<R>(
         let mut world = shared.world.borrow_mut();
         let world = &mut *world;
         let mut wakes = std::mem::take(&mut world.wakes);
+        // A process that another one started uses its machine's stack.
+        let node = world.nodes.get(node.0 as usize).map_or(node, |own| own.machine);
         let fresh = world.device.is_none();
         let device = world.device.get_or_insert_with(make);
         let mut cx = DeviceContext {
@@ -262,7 +266,7 @@ pub(crate) fn with_device_of<R>(
             trace: &mut world.trace,
         };
         if fresh {
-            for node in &world.nodes {
+            for node in world.nodes.iter().filter(|node| node.machine == node.id) {
                 device.node_changed(node.id, &node.name, crate::device::NodeChange::Started, &mut cx);
             }
         }

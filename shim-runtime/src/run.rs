@@ -90,12 +90,14 @@ pub struct MainRuntime {
     pub workers: Option<usize>,
     /// Whether the clock stands still from the beginning.
     pub start_paused: bool,
+    /// The runtime's name.
+    pub name: Option<&'static str>,
 }
 
 impl Default for MainRuntime {
     #[track_caller]
     fn default() -> Self {
-        MainRuntime { location: Location::caller(), workers: None, start_paused: false }
+        MainRuntime { location: Location::caller(), workers: None, start_paused: false, name: None }
     }
 }
 
@@ -184,6 +186,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         has_hooks: Cell::new(false),
         paused: Cell::new(u32::from(runtime.start_paused)),
         inbox: Arc::new(Inbox::default()),
+        external: Arc::default(),
         monotonic_base_ns,
         wall_base_ns,
         is_ambient,
@@ -197,6 +200,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         world.node_mut(node).starts = 1;
         let cpus = world.config.cpus;
         if let Some(state) = world.runtimes.get_mut(&id) {
+            state.name = runtime.name.map(str::to_owned);
             match runtime.workers {
                 None => state.set_kind(RuntimeFlavor::CurrentThread, 1),
                 Some(0) => state.set_kind(RuntimeFlavor::MultiThread, cpus),

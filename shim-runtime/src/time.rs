@@ -46,6 +46,14 @@ pub fn reschedule(timer: EventId, at: SimTime) -> Option<EventId> {
     .flatten()
 }
 
+/// Wakes whoever waits for a timer at once; does nothing where it has fired or was cancelled.
+pub fn fire(timer: EventId) {
+    let event = context::try_with_shared(|shared| shared.with(|world| world.queue.cancel(timer)));
+    if let Some(Some(Event::Timer(waker))) = event {
+        waker.wake();
+    }
+}
+
 /// Cancels a timer; does nothing where it has fired, or outside a simulation.
 pub fn cancel(timer: EventId) {
     let event = context::try_with_shared(|shared| shared.with(|world| world.queue.cancel(timer)));

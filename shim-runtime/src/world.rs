@@ -9,6 +9,7 @@ use crate::clock::SimTime;
 use crate::config::Config;
 use crate::device::Device;
 use crate::host::futex::Futexes;
+use crate::node::process::Programs;
 use crate::node::signal::Signals;
 use crate::node::{Node, NodeId};
 use crate::queue::Queue;
@@ -32,6 +33,7 @@ pub(crate) struct World {
     pub(crate) unpark_hooks: Vec<(RuntimeId, Hook)>,
     pub(crate) threads: Threads,
     pub(crate) signals: Signals,
+    pub(crate) programs: Programs,
     pub(crate) futexes: Futexes,
     pub(crate) device: Option<Box<dyn Device>>,
     /// A buffer that devices put wakers into, kept for its capacity.
@@ -65,6 +67,7 @@ impl World {
             unpark_hooks: Vec::new(),
             threads: Threads::default(),
             signals: Signals::new(),
+            programs: Programs::new(),
             futexes: Futexes::default(),
             device: None,
             wakes: Vec::new(),

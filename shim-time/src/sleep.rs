@@ -150,6 +150,12 @@ impl Sleep {
         let at = deadline.sim_time().ceil_millis();
         this.timer.at = at;
         if let State::Waiting(timer) = this.timer.state {
+            if time::now() >= at {
+                // As with tokio, whoever waits is woken within this call.
+                time::fire(timer);
+                this.timer.state = State::Elapsed;
+                return;
+            }
             this.timer.state = match time::reschedule(timer, at) {
                 Some(timer) => State::Waiting(timer),
                 None => State::New,

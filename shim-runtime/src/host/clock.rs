@@ -53,7 +53,10 @@ fn wall_offset_ns(shared: &Shared) -> i64 {
         .world
         .try_borrow()
         .ok()
-        .and_then(|world| world.nodes.get(node.0 as usize).map(|n| n.wall_offset_ns))
+        .and_then(|world| {
+            let machine = world.nodes.get(node.0 as usize)?.machine;
+            Some(world.node(machine).wall_offset_ns)
+        })
         .unwrap_or(0)
 }
 

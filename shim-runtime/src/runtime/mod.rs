@@ -89,6 +89,18 @@ pub fn require_timers() {
     );
 }
 
+/// Refuses to listen for signals where the current runtime was built without I/O.
+///
+/// # Panics
+/// With tokio's text; also outside a runtime.
+#[track_caller]
+pub fn require_signals() {
+    require(
+        |state| state.has_io,
+        "there is no signal driver running, must be called from the context of Tokio runtime",
+    );
+}
+
 #[track_caller]
 fn require(enabled: impl FnOnce(&RuntimeState) -> bool, refusal: &str) {
     let found = crate::context::try_with_shared(|shared| {

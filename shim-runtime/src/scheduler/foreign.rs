@@ -20,9 +20,14 @@ pub(super) fn wait(shared: &Shared) -> bool {
     if !shared.is_ambient {
         return false;
     }
-    let end = host::clock::real_monotonic() + PATIENCE;
+    // Whoever listens for signals may have to wait long for one.
+    let patience = match shared.external.listens() {
+        true => shared.with(|world| world.config.real_limit),
+        false => PATIENCE,
+    };
+    let end = host::clock::real_monotonic() + patience;
     while host::clock::real_monotonic() < end {
-        if !shared.inbox.is_empty() || shared.door.has_guests() {
+        if !shared.inbox.is_empty() || shared.door.has_guests() || shared.external.has_signals() {
             return true;
         }
         let changed = shared.with(|world| world.futexes.changed());

@@ -26,6 +26,7 @@ pub(crate) use workers::hold_worker;
 
 use crate::clock::SimTime;
 use crate::context::{Current, Entered, Shared, Wait};
+use crate::external;
 use crate::node::State;
 use crate::report::{Stall, Stalled};
 use crate::runtime::{Hook, RuntimeId};
@@ -115,6 +116,7 @@ fn run_loop<R>(
 
 fn step(shared: &Arc<Shared>, seen: &mut u64) -> Step {
     shared.clock_reads.set(0);
+    external::deliver(shared);
     let picked = loop {
         threads::guest::admit(shared);
         match shared.with(|world| next(shared, world)) {
@@ -188,9 +190,7 @@ fn collect_wakes(shared: &Shared, world: &mut World) {
     }
     let mut woken = std::mem::take(&mut world.woken);
     shared.inbox.drain_into(&mut woken);
-    for task in woken.drain(..) {
-        world.ready.push(task, Some(task) == world.last_polled, &mut world.streams.schedule);
-    }
+    world.ready.push_woken(&mut woken, world.last_polled, &mut world.streams.schedule);
     world.woken = woken;
 }
 
@@ -318,6 +318,9 @@ fn charge_slice(shared: &Shared, world: &mut World) -> u64 {
 
 /// Nothing is ready: the clock jumps to the next event.
 fn jump(shared: &Shared) -> Step {
+    if external::wait(shared) {
+        return Step::Moved;
+    }
     shared.with(|world| {
         let Some(at) = world.queue.next_at() else {
             return Step::Stalled(Stall::Deadlock);

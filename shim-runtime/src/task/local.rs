@@ -141,16 +141,13 @@ impl Local {
         let mut last = None;
         for _ in 0..TURN {
             self.inbox.drain_into(&mut woken);
-            for task in woken.drain(..) {
-                let itself = last == Some(task.id);
-                context::with_world(|world| {
-                    self.ready.borrow_mut().push(task, itself, &mut world.streams.schedule);
-                });
-            }
+            context::with_world(|world| {
+                self.ready.borrow_mut().push_woken(&mut woken, last, &mut world.streams.schedule);
+            });
             let picked =
                 context::with_world(|world| self.ready.borrow_mut().pick(&mut world.streams.schedule));
             let Some(picked) = picked else { return false };
-            last = Some(picked.id);
+            last = Some(picked);
             self.run(picked);
             if !real::task::coop::has_budget_remaining() {
                 break;

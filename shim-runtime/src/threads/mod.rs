@@ -366,6 +366,11 @@ fn block_until<R>(
     result
 }
 
+/// The calling thread's process is gone: the thread gives the baton on, and is never picked again.
+pub(crate) fn wait_for_end(shared: &Arc<Shared>) {
+    block::<()>(shared, Wait::Blocked("the end of its process"), false, |_| None);
+}
+
 /// A worker gives the baton to the driver and waits for it.
 fn give_back(shared: &Shared, may_unwind: bool) {
     let me = own().expect("invariant: only threads of a world block").thread;
