@@ -6,6 +6,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::sim::{self, Builder};
 
 fn report_of<F, Fut>(builder: &Builder, main: F) -> String
@@ -90,8 +91,8 @@ fn probes_of_the_kernel_do_not_hide_a_deadlock() {
     let report = report_of(&Builder::new(), || async {
         sim::host("server", || async {
             let listener = tokio::net::TcpListener::bind("0.0.0.0:1").await?;
-            let (stream, _) = listener.accept().await?;
-            stream.readable().await?;
+            let (mut stream, _) = listener.accept().await?;
+            stream.read_u8().await?;
             Ok(())
         });
         let server = sim::lookup("server");
@@ -108,7 +109,34 @@ fn probes_of_the_kernel_do_not_hide_a_deadlock() {
     assert_names(&report, &["deadlock", "waits for socket"]);
 }
 
-const TOLD: &str = "SIM_STALLS_TOLD_TO_SPIN";
+/// The harness captures what tests print: a process of its own is read whole.
+fn run_again(test: &str) -> std::process::Output {
+    Command::new(std::env::current_exe().expect("this binary"))
+        .args([test, "--exact", "--nocapture"])
+        .env(TOLD, "1")
+        .env("SIM_POLL_LIMIT_SECS", "1")
+        .output()
+        .expect("this binary starts")
+}
+
+/// A thread that waits in a C call cannot be told of the stall: the process ends.
+#[test]
+fn a_task_that_blocks_a_single_threaded_runtime_is_reported() {
+    if std::env::var_os(TOLD).is_some() {
+        let blocks = || async {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            tokio::spawn(async move { sender.send(()) });
+            receiver.recv().expect("it is never sent: the only worker waits here");
+        };
+        panic!("the run ended: {:?}", Builder::new().run(blocks).err());
+    }
+    let output = run_again("a_task_that_blocks_a_single_threaded_runtime_is_reported");
+    assert_eq!(output.status.code(), Some(112), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_names(&text, &["deadlock", "blocked in a lock or a wait", "no worker of its runtime is free"]);
+}
+
+const TOLD: &str = "SIM_STALLS_TOLD";
 
 /// Runs itself once more, told to spin: the process must end by itself.
 #[test]
@@ -124,12 +152,7 @@ fn a_poll_that_does_not_return_ends_the_process() {
         };
         panic!("the run ended: {:?}", Builder::new().run(spin).err());
     }
-    let output = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["a_poll_that_does_not_return_ends_the_process", "--exact", "--nocapture"])
-        .env(TOLD, "1")
-        .env("SIM_POLL_LIMIT_SECS", "1")
-        .output()
-        .expect("this binary starts");
+    let output = run_again("a_poll_that_does_not_return_ends_the_process");
     assert_eq!(output.status.code(), Some(113), "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_names(&text, &["a poll did not return", "sim_stalls.rs"]);

@@ -96,7 +96,7 @@ fn describe_node(world: &World, id: NodeId, out: &mut String) {
     for (_, task) in tasks {
         count += 1;
         if count <= MAX_TASKS {
-            let _ = writeln!(out, "    {}", describe_task(task));
+            let _ = writeln!(out, "    {}", describe_task(task, world));
         }
     }
     if count > MAX_TASKS {
@@ -111,8 +111,10 @@ fn describe_node(world: &World, id: NodeId, out: &mut String) {
     }
 }
 
-fn describe_task(task: &Task) -> String {
+fn describe_task(task: &Task, world: &World) -> String {
+    let unserved = || world.runtimes.get(&task.runtime).is_some_and(|runtime| runtime.keeps(task.id));
     let wait = match task.wait {
+        _ if unserved() => "is ready, but no worker of its runtime is free (each waits in a poll)".to_owned(),
         _ if task.header.is_notified() => "is ready".to_owned(),
         Wait::Waker => "waits for a waker (a channel, a lock, a notification)".to_owned(),
         Wait::Timer(at) => format!("waits for a timer at {at}"),

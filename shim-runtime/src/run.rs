@@ -116,6 +116,7 @@ impl Drop for Home {
         let shared = &self.0;
         // Nothing may unwind out of a thread's end.
         let _ = catch_unwind(AssertUnwindSafe(|| {
+            threads::guest::wait_for_guests(shared);
             if !shared.with(|world| world.runtimes.any_loose()) {
                 close(shared);
             }

@@ -242,6 +242,11 @@ impl RuntimeState {
         self.workers.iter_mut().filter(|worker| worker.is_parked).for_each(Worker::unpark);
     }
 
+    /// Whether this task is ready, and kept here until a worker is free.
+    pub(crate) fn keeps(&self, task: u64) -> bool {
+        self.unserved.iter().any(|kept| kept.id == task)
+    }
+
     /// Ready tasks that are kept here.
     pub(crate) fn unserved(&self) -> usize {
         self.unserved.len()

@@ -6,9 +6,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use super::{Own, SimThread, ThreadRef, replace_own};
-use crate::context::{Current, Shared};
+use crate::context::{Current, Shared, Wait};
 use crate::scheduler;
 use crate::task::header::Header;
 use crate::task::{Body, TaskRef};
@@ -80,12 +81,18 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let own = replace_own(self.before.take());
         if self.guest.is_none() {
+            wait_for_guests(&self.shared);
             leave(&self.shared);
             return;
         }
         if let Some(Own { entry: Some((task, _)), .. }) = own {
             scheduler::finish_thread(&self.shared, task, false);
         }
+        let leaving = self.shared.with(|world| {
+            world.threads.guests -= 1;
+            if world.threads.guests == 0 { std::mem::take(&mut world.threads.leaving) } else { Vec::new() }
+        });
+        leaving.into_iter().for_each(Waker::wake);
         let driver = self.shared.with(|world| world.threads.drivers.last().cloned());
         if let Some(driver) = driver {
             driver.parker.unpark();
@@ -103,12 +110,30 @@ pub(crate) fn admit(shared: &Shared) -> bool {
         shared.door.any.store(false, Ordering::Release);
         std::mem::take(&mut state.guests)
     };
+    shared.with(|world| world.threads.guests += guests.len());
     for guest in &guests {
         let entry =
             scheduler::add_entry(shared, Body::Thread(Arc::clone(&guest.thread)), "thread from outside");
         *guest.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
     }
     !guests.is_empty()
+}
+
+/// Guests that were let in need somebody to drive until they have left: the resident that is about to.
+pub(crate) fn wait_for_guests(shared: &Arc<Shared>) {
+    if shared.with(|world| world.threads.guests > 0) {
+        shared.enter(|| {
+            super::block(shared, Wait::Blocked("threads from outside"), false, |waker| {
+                shared.with(|world| {
+                    if world.threads.guests == 0 {
+                        return Some(());
+                    }
+                    world.threads.leaving.push(waker.clone());
+                    None
+                })
+            });
+        });
+    }
 }
 
 /// The resident leaves: the next guest takes its place, or the run stands empty.

@@ -62,6 +62,10 @@ pub(crate) struct Threads {
     drivers: Vec<ThreadRef>,
     /// Threads that drove, and may again.
     reserve: Vec<ThreadRef>,
+    /// How many threads from outside have been let in.
+    guests: usize,
+    /// Residents that leave once these have.
+    leaving: Vec<Waker>,
     /// Why the run cannot go on, on its way to whoever hears it.
     stalled: Option<Stalled>,
     /// Threads for blocking closures that have nothing to do, with their names.
