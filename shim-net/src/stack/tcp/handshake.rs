@@ -120,5 +120,9 @@ impl Conn<'_> {
         self.rearm_retransmit();
         self.rearm_keep_alive();
         self.core.wake_all(self.fx);
+        if self.core.idle_write_closed {
+            // As Linux, for one that met itself.
+            self.shut_write();
+        }
     }
 }

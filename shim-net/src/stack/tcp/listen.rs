@@ -45,7 +45,7 @@ impl Stack {
             Inner::Tcp(_) => return Err(Errno::EINVAL),
             _ => return Err(Errno::EOPNOTSUPP),
         }
-        if socket.core.local.is_none() {
+        if socket.core.port == 0 {
             self.autobind(id)?;
         }
         self.check_listen(id)?;
