@@ -12,7 +12,7 @@ use libc::{sockaddr, socklen_t};
 use super::address::{self, SOCKADDR_BYTES_MAX};
 use super::refuse;
 use crate::error::Errno;
-use crate::sys::{self, Addr, Domain, Kind, SocketId, UnixAddr};
+use crate::sys::{self, Addr, Domain, Kind, Name, SocketId, UnixAddr, Value};
 
 const INET_BYTES: usize = size_of::<libc::sockaddr_in>();
 const INET6_BYTES_MIN: usize = 24;
@@ -88,9 +88,15 @@ pub(super) unsafe fn connect(id: SocketId, address: *const sockaddr, len: sockle
     let both = (domain, kind, family) == (Domain::Inet6, Kind::Datagram, libc::AF_INET);
     let domain = if both { Domain::Inet } else { domain };
     match own_family(domain, bytes, family) {
+        Ok(_) if both && is_v6_only(id) => sys::connect_wrong(id, Errno::EAFNOSUPPORT),
         Ok(address) => sys::connect(id, &if both { mapped(address) } else { address }),
         Err(errno) => sys::connect_wrong(id, errno),
     }
+}
+
+/// Whether the socket has nothing to do with IPv4.
+fn is_v6_only(id: SocketId) -> bool {
+    matches!(sys::option(id, Name::OnlyV6), Ok(Value::Int(1)))
 }
 
 /// An IPv4 address as a socket of IPv6 has it.

@@ -68,12 +68,14 @@ impl Stack {
         if conflicts {
             // As Linux: the address of the connection before is forgotten.
             if let Some(local) = &mut core.local {
-                local.set_ip(unspecified(local.ip()));
+                local.set_ip(unspecified(core.domain == Domain::Inet));
             }
             return Err(Errno::EADDRINUSE);
         }
         core.bound = Some(SocketAddr::new(ip, port));
         core.chose_port = wire.port() != 0;
+        // As Linux: what is bound to one address of IPv6 has nothing to do with IPv4.
+        core.options.only_v6 |= ip.is_ipv6() && !ip.is_unspecified();
         self.take_port(id, SocketAddr::new(ip, port))?;
         Ok(())
     }
@@ -163,9 +165,9 @@ impl Stack {
     }
 }
 
-/// The unspecified address of the same family.
-pub(crate) fn unspecified(ip: IpAddr) -> IpAddr {
-    if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+/// The unspecified address.
+pub(crate) fn unspecified(of_v4: bool) -> IpAddr {
+    if of_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 fn address_of(socket: &Socket) -> (IpAddr, bool) {

@@ -59,7 +59,7 @@ impl Stack {
         let core = &self.table.find(child)?.core;
         let from = match &self.table.find(child)?.inner {
             Inner::Tcp(Tcp::Connection(t)) => Addr::Inet(core.show(t.remote)),
-            Inner::Unix(unix) => Addr::Unix(unix.peer_name.clone()),
+            Inner::Unix(unix) => Addr::Unix(self.unix_peer_name(unix).unwrap_or(UnixAddr::Unnamed)),
             _ => panic!("invariant: an accepted socket is a connection"),
         };
         Ok((child, from))

@@ -118,6 +118,7 @@ impl Stack {
         let ip = match own {
             // As Linux: an address of IPv6 that an earlier `connect` had chosen stays, and is not used.
             Some(ip) if ip.is_ipv6() && remote.is_ipv4() && !asked => ip,
+            Some(ip) if ip.is_ipv6() && remote.is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
             Some(ip) => ip,
             None => self.source_for(remote.ip())?,
@@ -159,13 +160,9 @@ impl Stack {
         extra: SendExtra,
     ) -> Result<usize> {
         self.ensure_port(id)?;
-        let bound = self.table.find(id)?.core.bound.map(|bound| bound.ip());
+        let only_v6 = self.table.find(id)?.core.options.only_v6;
         let to = match to {
-            Some(to)
-                if wire(to).is_ipv4() && bound.is_some_and(|ip| ip.is_ipv6() && !ip.is_unspecified()) =>
-            {
-                return Err(Errno::ENETUNREACH);
-            }
+            Some(to) if only_v6 && wire(to).is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(to) if to.port() == 0 => return Err(Errno::EINVAL),
             Some(to) => Some(self.destination(id, to)?),
             None => None,
@@ -210,7 +207,7 @@ impl Stack {
             Some(ip) => ip,
             None => match bound.filter(|ip| !ip.is_multicast() && !is_broadcast(*ip)) {
                 Some(ip) if ip.is_ipv4() == to.is_ipv4() => ip,
-                Some(ip) if asked && ip.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
+                Some(ip) if ip.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
                 Some(_) if asked => return Err(Errno::ENETUNREACH),
                 _ => self.source_for(to.ip())?,
             },

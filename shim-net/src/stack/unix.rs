@@ -468,7 +468,7 @@ impl Stack {
         self.free(index);
         if self.unix_names.get(&name) == Some(&Some(id)) {
             match name.0 {
-                UnixAddr::Path(_) => self.unix_names.insert(name, None),
+                UnixAddr::Path(_) => self.unix_names.insert(name.clone(), None),
                 _ => self.unix_names.remove(&name),
             };
         }
@@ -486,12 +486,32 @@ impl Stack {
                 {
                     peer.core.error = Some(Errno::ECONNRESET);
                 }
+                if let Some(Ok(peer)) = peer.map(|peer| self.table.find_mut(peer))
+                    && let Inner::Unix(other) = &mut peer.inner
+                {
+                    other.peer_name = name.0.clone();
+                }
                 self.unix_end_peer(peer, true, true);
             }
             Role::Datagram { blocked, .. } => {
+                self.unix_remember_name(id, &name.0);
                 for sender in blocked {
                     self.wake_peer_writers(Some(sender));
                 }
+            }
+        }
+    }
+
+    /// A datagram socket is closed: what it sent and nobody has read is from the name that it has now.
+    fn unix_remember_name(&mut self, id: SocketId, name: &UnixAddr) {
+        for socket in self.table.iter_mut() {
+            let Inner::Unix(unix) = &mut socket.inner else { continue };
+            let Role::Datagram { queue, .. } = &mut unix.role else { continue };
+            for (_, sender) in queue.iter_mut().filter(|(_, sender)| sender.id == id) {
+                sender.name = name.clone();
+            }
+            if unix.peer == Some(id) {
+                unix.peer_name = name.clone();
             }
         }
     }

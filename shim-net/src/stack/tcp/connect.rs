@@ -12,7 +12,7 @@ use crate::error::{Errno, Result};
 use crate::packet::wire;
 use crate::stack::Stack;
 use crate::stack::bind::unspecified;
-use crate::stack::socket::{Core, Inner, SocketId};
+use crate::stack::socket::{Core, Domain, Inner, SocketId};
 use crate::stack::table::Flow;
 
 impl Stack {
@@ -40,6 +40,7 @@ impl Stack {
         }
         let ip = match bound.map(|local| local.ip()).filter(|ip| !ip.is_unspecified()) {
             Some(ip) if ip.is_ipv4() == remote.is_ipv4() => ip,
+            Some(ip) if ip.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
             Some(_) => return Err(Errno::ENETUNREACH),
             None => self.source_for(remote.ip())?,
         };
@@ -98,7 +99,8 @@ impl Stack {
         core.error = None;
         // The port is shown for as long as there is no other one, also where it is the socket's no longer.
         if let Some(local) = &mut core.local {
-            local.set_ip(core.bound.map_or(unspecified(local.ip()), |bound| bound.ip()));
+            let none = unspecified(core.domain == Domain::Inet);
+            local.set_ip(core.bound.map_or(none, |bound| bound.ip()));
         }
         core.wake_all(&mut self.fx);
         let port = core.port;
@@ -115,11 +117,12 @@ impl Stack {
         core.check_family(remote)?;
         let mut remote = wire(remote);
         if remote.ip().is_unspecified() {
-            let v4 = remote.is_ipv4() || core.local.is_some_and(|local| local.is_ipv4());
-            remote.set_ip(if v4 {
-                IpAddr::from([127, 0, 0, 1])
-            } else {
-                std::net::Ipv6Addr::LOCALHOST.into()
+            let own = core.local.map(|local| local.ip()).filter(|ip| ip.is_ipv4());
+            remote.set_ip(match own.filter(|ip| !ip.is_unspecified()) {
+                // As Linux' routes have it: to the address that it comes from.
+                Some(own) if remote.is_ipv4() => own,
+                _ if remote.is_ipv4() || own.is_some() => IpAddr::from([127, 0, 0, 1]),
+                _ => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
         Ok(remote)

@@ -102,6 +102,10 @@ impl Conn<'_> {
             return false;
         }
         self.established(segment);
+        if self.core.idle_write_closed {
+            // Inherited from a listener that had been shut down before it was one.
+            self.shut_write();
+        }
         true
     }
 
@@ -120,9 +124,5 @@ impl Conn<'_> {
         self.rearm_retransmit();
         self.rearm_keep_alive();
         self.core.wake_all(self.fx);
-        if self.core.idle_write_closed {
-            // As Linux, for one that met itself.
-            self.shut_write();
-        }
     }
 }
