@@ -14,12 +14,13 @@ use crate::error::{Errno, Result};
 use crate::sys::{self, Domain, Name, SocketId, Value};
 
 /// Options that the world need not know: the placeholder keeps them.
-const HARMLESS: [(c_int, c_int); 7] = [
+const HARMLESS: [(c_int, c_int); 8] = [
     (libc::SOL_SOCKET, libc::SO_DEBUG),
     (libc::SOL_SOCKET, libc::SO_DONTROUTE),
     (libc::SOL_SOCKET, libc::SO_NO_CHECK),
     (libc::SOL_SOCKET, libc::SO_BUSY_POLL),
     (libc::SOL_SOCKET, libc::SO_SNDLOWAT),
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMP),
     (libc::IPPROTO_IP, IP_MULTICAST_ALL),
     (libc::IPPROTO_IPV6, IPV6_MULTICAST_ALL),
 ];

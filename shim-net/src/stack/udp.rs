@@ -295,7 +295,8 @@ impl Stack {
         group
     }
 
-    /// An ICMP error about a datagram that a socket here had sent: only a connected one hears of it.
+    /// An ICMP error about a datagram that a socket here had sent: only a connected one hears of
+    /// it, or one that asked to by `IP_RECVERR`.
     pub(crate) fn udp_unreachable(&mut self, packet: &Packet, icmp: Unreachable) {
         let Some(bucket) = self.udp_ports.bucket(packet.destination.port()) else { return };
         let owners: Vec<u32> = bucket.owners.iter().copied().collect();
@@ -303,7 +304,11 @@ impl Stack {
             let Some(socket) = self.table.get_mut(owner) else { continue };
             let Inner::Udp(udp) = &socket.inner else { continue };
             let is_own = socket.core.score(packet.destination.ip()).is_some();
-            if is_own && udp.peer.is_some_and(|peer| is_from(peer, wire(icmp.original))) {
+            let hears = match udp.peer {
+                Some(peer) => is_from(peer, wire(icmp.original)),
+                None => socket.core.options.receives_errors(),
+            };
+            if is_own && hears {
                 let errno = match icmp.reason {
                     Reason::Port => Errno::ECONNREFUSED,
                     Reason::Host => Errno::EHOSTUNREACH,

@@ -190,9 +190,13 @@ impl Conn<'_> {
             }
             return Ok(len);
         }
+        if self.t.read_eof {
+            // As Linux: after the end no error is told of.
+            return Ok(0);
+        }
         self.core.check_error()?;
         // As Linux: also where nothing was asked for, there must be something, or the end.
-        let over = self.t.read_eof || self.t.read_closed || self.core.idle_read_closed;
+        let over = self.t.read_closed || self.core.idle_read_closed;
         let over = over || self.t.state == State::Closed;
         if over { Ok(0) } else { Err(Errno::EAGAIN) }
     }
