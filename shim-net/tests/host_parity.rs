@@ -1,22 +1,20 @@
 //! Sequences of socket calls, on the operating system and in the simulation: what comes of each call is compared.
 //!
 //! Owns the generator of sequences and how a difference is made small. Must not know the stack. Invariant: the
-//! system is the oracle; what may differ is in `accepted`, with its reason in docs/design/parity.md.
+//! system is the oracle; what may differ is in `Machine::call`, with its reason in docs/design/parity.md.
 //!
 //! `SIM_PARITY_SEQUENCES` is how many sequences are tried, `SIM_PARITY_FIRST` the number of the first.
 #![cfg(sim)]
 
+#[path = "host/both.rs"]
+mod both;
 #[path = "host/calls.rs"]
 mod calls;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use calls::{Call, Machine, Place, Shape};
-use shim_net as _;
-use shim_runtime::config::Config;
-use shim_runtime::run::{MainRuntime, run};
-use shim_runtime::task::spawn_blocking;
+use both::{differs, on_the_system, simulated};
+use calls::{Call, Place, Shape};
 
 /// Numbers that depend on nothing but their seed (splitmix64).
 struct Numbers(u64);
@@ -116,46 +114,6 @@ fn sequence(seed: u64) -> Vec<Call> {
     // At the end each descriptor is looked at.
     calls.extend((0..made).map(Call::Poll));
     calls
-}
-
-/// What comes of each call; `settle` lets what is under way arrive.
-fn outcomes(number: u32, folder: &str, calls: &[Call], settle: fn()) -> Vec<String> {
-    let mut machine = Machine::new(number, folder);
-    let one = |call: &Call| {
-        let outcome = machine.call(*call);
-        settle();
-        outcome
-    };
-    calls.iter().map(one).collect()
-}
-
-fn on_the_system(number: u32, folder: &str, calls: &[Call]) -> Vec<String> {
-    outcomes(number, folder, calls, || {})
-}
-
-#[expect(clippy::disallowed_methods, reason = "a program that knows of no simulation")]
-fn simulated(work: Vec<(u32, Vec<Call>)>, folder: &str) -> Vec<Vec<String>> {
-    let folder = folder.to_owned();
-    let settle = || std::thread::sleep(Duration::from_millis(3));
-    let body = move || work.iter().map(|(number, calls)| outcomes(*number, &folder, calls, settle)).collect();
-    let simulation = || {
-        let config = Config { seed: 1, ..Config::default() };
-        let (result, report, _) =
-            run(config, MainRuntime::default(), || async move { spawn_blocking(body).await.unwrap() });
-        result.unwrap_or_else(|_| panic!("{report}"))
-    };
-    std::thread::scope(|scope| scope.spawn(simulation).join().unwrap())
-}
-
-/// The first call that differs.
-fn differs(calls: &[Call], real: &[String], simulated: &[String]) -> Option<usize> {
-    (0..calls.len())
-        .find(|place| real[*place] != simulated[*place] && !accepted(calls, *place, real, simulated))
-}
-
-/// Differences that stay, each with its reason in docs/design/parity.md.
-fn accepted(_calls: &[Call], _place: usize, _real: &[String], _simulated: &[String]) -> bool {
-    false
 }
 
 /// Leaves out calls for as long as a difference is left.

@@ -126,7 +126,7 @@ impl Stack {
             let listens = matches!(&owner.inner, Inner::Tcp(Tcp::Listener(_)));
             let shares = (own.reuse_address && other.reuse_address && !listens)
                 || (own.reuse_port && other.reuse_port);
-            overlap((local.ip(), own.only_v6), address_of(owner)) && !shares
+            owner.core.id != id && overlap((local.ip(), own.only_v6), address_of(owner)) && !shares
         })
     }
 
@@ -134,6 +134,10 @@ impl Stack {
     pub(crate) fn check_listen(&self, id: SocketId) -> Result<()> {
         let socket = self.table.find(id)?;
         let Some(local) = socket.core.local else { return Err(Errno::EINVAL) };
+        // As Linux, which looks once more: connections of a listener that was shut down may have the port.
+        if self.conflicts(id, local) {
+            return Err(Errno::EADDRINUSE);
+        }
         let group = self.listeners.get(&local.port()).into_iter().flatten();
         for other in group.filter_map(|index| self.table.get(*index)) {
             let shares = socket.core.options.reuse_port && other.core.options.reuse_port;
