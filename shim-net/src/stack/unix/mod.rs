@@ -6,17 +6,22 @@
 //! A path is a name in the node's own table, not a file. What a closed socket leaves behind there may be
 //! bound again, because the `unlink` that programs do first goes to the real file system.
 
+mod datagram;
+mod names;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::Stack;
-use super::buffer::{ReceiveBuffer, Sink, gather};
-use super::readiness::Events;
-use super::socket::{Addr, Core, Domain, Inner, Kind, SocketId, UnixAddr};
-use super::udp::Received;
 use crate::error::{Errno, Result};
+use crate::stack::Stack;
+use crate::stack::buffer::{ReceiveBuffer, Sink, gather};
+use crate::stack::readiness::Events;
+use crate::stack::socket::{Core, Domain, Inner, Kind, SocketId, UnixAddr};
+use crate::stack::udp::Received;
+use datagram::is_full;
+use names::{key, named};
 
 /// What only a Unix socket has.
 pub(crate) struct Unix {
@@ -113,41 +118,6 @@ impl Stack {
         Ok(())
     }
 
-    /// `bind(2)`; without a name the kernel makes an abstract one.
-    pub(crate) fn unix_bind(&mut self, id: SocketId, name: &UnixAddr) -> Result<()> {
-        let (core, unix) = self.unix(id)?;
-        let (kind, bound) = (core.kind, unix.name != UnixAddr::Unnamed);
-        match name {
-            UnixAddr::Unnamed if bound => return Ok(()),
-            // As Linux, which makes the file first.
-            UnixAddr::Path(_) if self.unix_names.contains_key(&key(name, kind)) => {
-                return Err(Errno::EADDRINUSE);
-            }
-            _ if bound => return Err(Errno::EINVAL),
-            _ => {}
-        }
-        let mut name = name.clone();
-        while name == UnixAddr::Unnamed {
-            let own = UnixAddr::Abstract(format!("{:05x}", self.next_unix_serial()).into_bytes());
-            if !self.unix_names.contains_key(&key(&own, kind)) {
-                name = own;
-            }
-        }
-        // A path outlives its socket until somebody removes the file; an abstract name does not.
-        let taken = self.unix_names.get(&key(&name, kind));
-        if matches!((&name, taken), (UnixAddr::Path(_), Some(_)) | (_, Some(Some(_)))) {
-            return Err(Errno::EADDRINUSE);
-        }
-        self.unix_names.insert(key(&name, kind), Some(id));
-        self.unix(id)?.1.name = name;
-        Ok(())
-    }
-
-    /// Somebody removed the file: the name is free, the socket goes on.
-    pub(crate) fn unix_unlink(&mut self, path: &[u8]) -> bool {
-        self.unix_names.remove(&key(&UnixAddr::Path(path.to_vec()), Kind::Stream)).is_some()
-    }
-
     /// `listen(2)`.
     pub(crate) fn unix_listen(&mut self, id: SocketId, most: u32) -> Result<()> {
         let (core, unix) = self.unix(id)?;
@@ -163,17 +133,6 @@ impl Stack {
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
-    }
-
-    /// The socket of kind `kind` that is bound to `name`.
-    fn unix_find(&self, name: &UnixAddr, kind: Kind) -> Result<SocketId> {
-        let id = match (self.unix_names.get(&key(name, kind)), name) {
-            (_, UnixAddr::Unnamed) => return Err(Errno::EINVAL),
-            (Some(Some(id)), _) => *id,
-            (None, UnixAddr::Path(_)) => return Err(Errno::ENOENT),
-            _ => return Err(Errno::ECONNREFUSED),
-        };
-        if self.table.find(id)?.core.kind == kind { Ok(id) } else { Err(Errno::EPROTOTYPE) }
     }
 
     /// `connect(2)`.
@@ -214,44 +173,6 @@ impl Stack {
         let socket = self.table.find_mut(id)?;
         socket.core.wake_writers(&mut self.fx);
         Ok(())
-    }
-
-    fn unix_connect_datagram(&mut self, id: SocketId, target: SocketId, name: &UnixAddr) -> Result<()> {
-        if !self.unix(target)?.1.takes_from(id, target) {
-            return Err(Errno::EPERM);
-        }
-        let unix = self.unix(id)?.1;
-        let before = unix.peer.replace(target);
-        unix.peer_name = name.clone();
-        if before.is_some_and(|before| before != target) {
-            self.unix_leave(id, before);
-        }
-        Ok(())
-    }
-
-    /// `connect(2)` to nowhere: a datagram socket has no peer any more.
-    pub(crate) fn unix_disconnect(&mut self, id: SocketId) -> Result<()> {
-        let unix = self.unix(id)?.1;
-        let before = unix.peer.take();
-        unix.peer_name = UnixAddr::Unnamed;
-        self.unix_leave(id, before);
-        Ok(())
-    }
-
-    /// A datagram socket has left its peer: what had come from there is lost, of which a peer that was connected in
-    /// turn hears.
-    fn unix_leave(&mut self, id: SocketId, before: Option<SocketId>) {
-        let Ok((core, unix)) = self.unix(id) else { return };
-        let Role::Datagram { queue, .. } = &mut unix.role else { return };
-        if queue.is_empty() {
-            return;
-        }
-        queue.clear();
-        let _core = core;
-        let Some(Ok(socket)) = before.map(|before| self.table.find_mut(before)) else { return };
-        if matches!(&socket.inner, Inner::Unix(other) if other.peer == Some(id)) {
-            socket.core.fail(Errno::ECONNRESET, &mut self.fx);
-        }
     }
 
     /// `accept(2)`.
@@ -307,53 +228,6 @@ impl Stack {
         let len = chunk.len();
         receive.push(chunk);
         peer.core.wake_readers(&mut self.fx);
-        Ok(len)
-    }
-
-    fn unix_send_datagram(&mut self, id: SocketId, data: Bytes, to: Option<&UnixAddr>) -> Result<usize> {
-        let (core, unix) = self.unix(id)?;
-        let (name, peer) = (unix.name.clone(), unix.peer);
-        let limit = core.options.send_buffer;
-        if data.len() > limit - DATAGRAM_OVERHEAD {
-            return Err(Errno::EMSGSIZE);
-        }
-        core.check_error()?;
-        if unix.write_closed {
-            return Err(Errno::EPIPE);
-        }
-        if to.is_none() && peer.is_none() {
-            return Err(Errno::ENOTCONN);
-        }
-        let target = match (to, peer) {
-            (Some(to), _) => self.unix_find(to, Kind::Datagram)?,
-            (None, Some(peer)) if self.table.find(peer).is_ok() => peer,
-            _ => {
-                self.unix_disconnect(id)?;
-                return Err(Errno::ECONNREFUSED);
-            }
-        };
-        let (core, unix) = self.unix(target)?;
-        if !unix.takes_from(id, target) {
-            return Err(Errno::EPERM);
-        }
-        if unix.read_closed {
-            return Err(Errno::EPIPE);
-        }
-        let Role::Datagram { queue, blocked } = &mut unix.role else {
-            debug_assert!(core.kind == Kind::Stream);
-            return Err(Errno::EPROTOTYPE);
-        };
-        if is_full(queue, unix.peer == Some(id), limit) {
-            if !blocked.contains(&id) {
-                blocked.push(id);
-            }
-            return Err(Errno::EAGAIN);
-        }
-        let len = data.len();
-        queue.push_back((data, Sender { id, name }));
-        if let Ok(socket) = self.table.find_mut(target) {
-            socket.core.wake_readers(&mut self.fx);
-        }
         Ok(len)
     }
 
@@ -413,20 +287,6 @@ impl Stack {
             }
         }
         Ok(result.0)
-    }
-
-    /// The name that a sender has now, or had when it was closed.
-    fn unix_name_of(&self, sender: &Sender) -> UnixAddr {
-        match self.table.find(sender.id).map(|socket| &socket.inner) {
-            Ok(Inner::Unix(unix)) => unix.name.clone(),
-            _ => sender.name.clone(),
-        }
-    }
-
-    /// The name of the peer.
-    pub(crate) fn unix_peer_name(&self, unix: &Unix) -> Option<UnixAddr> {
-        let name = unix.peer_name.clone();
-        unix.peer.map(|id| self.unix_name_of(&Sender { id, name }))
     }
 
     fn wake_peer_writers(&mut self, peer: Option<SocketId>) {
@@ -502,20 +362,6 @@ impl Stack {
         }
     }
 
-    /// A datagram socket is closed: what it sent and nobody has read is from the name that it has now.
-    fn unix_remember_name(&mut self, id: SocketId, name: &UnixAddr) {
-        for socket in self.table.iter_mut() {
-            let Inner::Unix(unix) = &mut socket.inner else { continue };
-            let Role::Datagram { queue, .. } = &mut unix.role else { continue };
-            for (_, sender) in queue.iter_mut().filter(|(_, sender)| sender.id == id) {
-                sender.name = name.clone();
-            }
-            if unix.peer == Some(id) {
-                unix.peer_name = name.clone();
-            }
-        }
-    }
-
     /// The listener of a connection that nobody has accepted is closed: its other end learns that.
     fn unix_reset_queued(&mut self, index: u32) {
         let peer = self.table.get(index).and_then(|child| match &child.inner {
@@ -560,23 +406,4 @@ impl Stack {
             ..Events::default()
         }
     }
-}
-
-/// Whether a queue takes no more: of one who takes from everybody by the number of datagrams, between two that are
-/// connected to each other by the sender's buffer.
-fn is_full(queue: &VecDeque<(Bytes, Sender)>, mutual: bool, limit: usize) -> bool {
-    let held = || queue.iter().map(|(data, _)| data.len() + DATAGRAM_COST).sum::<usize>();
-    if mutual { held() > limit } else { queue.len() > MOST_DATAGRAMS }
-}
-
-/// What the table of names is searched by: two sockets of different kinds may have one abstract name, as two files
-/// may not have one path.
-fn key(name: &UnixAddr, kind: Kind) -> (UnixAddr, Kind) {
-    let kind = if matches!(name, UnixAddr::Path(_)) { Kind::Stream } else { kind };
-    (name.clone(), kind)
-}
-
-/// A sender that a receiver is told of; one without a name is not.
-fn named(name: UnixAddr) -> Option<Addr> {
-    (name != UnixAddr::Unnamed).then_some(Addr::Unix(name))
 }
