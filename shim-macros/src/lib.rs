@@ -7,6 +7,7 @@
 //! Invariant: every argument that tokio accepts is accepted, and a wrong one is refused as tokio refuses it.
 
 mod select;
+mod settings;
 mod test;
 
 use proc_macro::TokenStream;
@@ -14,7 +15,13 @@ use proc_macro::TokenStream;
 /// `#[tokio::test]` for simulation: runs the body once for each seed.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    test::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    test::expand(arguments.into(), item.into(), true).into()
+}
+
+/// [`macro@test`] where tokio's feature `rt-multi-thread` is not enabled.
+#[proc_macro_attribute]
+pub fn test_rt(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    test::expand(arguments.into(), item.into(), false).into()
 }
 
 /// The body of `tokio::select!`; the first tokens are the path of the crate.

@@ -147,8 +147,9 @@ impl Select {
         let futures: Vec<Ident> = (0..variants.len())
             .map(|index| Ident::new(&format!("__future{index}"), Span::mixed_site()))
             .collect();
+        let mask_type = mask_type(variants.len());
         let conditions = self.branches.iter().enumerate().filter_map(|(index, branch)| {
-            let (mask, condition) = (1u64 << index, branch.condition.as_ref()?);
+            let (mask, condition) = (mask(index, &mask_type), branch.condition.as_ref()?);
             Some(quote!(if !(#condition) { __disabled |= #mask; }))
         });
         let expressions = self.branches.iter().map(|branch| &branch.future);
@@ -158,15 +159,20 @@ impl Select {
             .branches
             .iter()
             .enumerate()
-            .map(|(index, branch)| branch.polled(index, &private, &futures[index], &variants[index]));
+            .map(|(index, branch)| branch.polled(index, &private, &mask_type, &variants[index]));
+        let chained = futures.iter().rev().fold(
+            quote!(()),
+            |rest, future| quote!(#private::Chain::new(#private::IntoFuture::into_future(#future), #rest)),
+        );
         quote! {{
-            let mut __disabled: u64 = 0;
+            let mut __disabled: #mask_type = 0;
             #(#conditions)*
             // In a `let` of their own, so that what they borrow of temporaries lives as long as they do.
             let __futures = (#(#expressions,)*);
             let (#(#futures,)*) = __futures;
-            #(let mut #futures = #private::pin!(#private::IntoFuture::into_future(#futures));)*
-            let __output = #private::poll_fn(|__cx| {
+            let mut __futures = #private::pin!(#chained);
+            // It takes what it needs along, which is one word and the mask: as large as tokio's own.
+            let __output = #private::poll_fn(move |__cx| {
                 #private::ready!(#private::poll_budget_available(__cx));
                 let mut __is_pending = false;
                 let __start = #start;
@@ -190,8 +196,9 @@ impl Select {
 
 impl Branch {
     /// The arm that polls this branch, the `index`th.
-    fn polled(&self, index: usize, private: &TokenStream, future: &Ident, variant: &Ident) -> TokenStream {
-        let (number, mask) = (index as u32, 1u64 << index);
+    fn polled(&self, index: usize, private: &TokenStream, mask_type: &Ident, variant: &Ident) -> TokenStream {
+        let (number, mask) = (index as u32, mask(index, mask_type));
+        let rest = (0..index).map(|_| quote!(.rest()));
         let mut cleaned = self.pattern.clone();
         Clean.visit_pat_mut(&mut cleaned);
         quote! {
@@ -199,7 +206,7 @@ impl Branch {
                 if __disabled & #mask != 0 {
                     continue;
                 }
-                let __value = match #private::Future::poll(#future.as_mut(), __cx) {
+                let __value = match #private::Future::poll(__futures.as_mut() #(#rest)* .first(), __cx) {
                     #private::Poll::Ready(__value) => __value,
                     #private::Poll::Pending => {
                         __is_pending = true;
@@ -216,4 +223,16 @@ impl Branch {
             }
         }
     }
+}
+
+/// The smallest number that has a bit for each of `count` branches.
+fn mask_type(count: usize) -> Ident {
+    let bits = [8, 16, 32].into_iter().find(|bits| count <= *bits).unwrap_or(64);
+    format_ident!("u{bits}")
+}
+
+/// The bit of branch `index`.
+fn mask(index: usize, mask_type: &Ident) -> TokenStream {
+    let bit = proc_macro2::Literal::u64_unsuffixed(1 << index);
+    quote!((#bit as #mask_type))
 }

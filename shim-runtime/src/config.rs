@@ -38,6 +38,8 @@ pub struct Config {
     pub real_limit: Duration,
     /// Whether each decision is printed to standard error.
     pub log: bool,
+    /// Whether programs may start processes of the machine, which makes the run one that cannot be repeated.
+    pub real_processes: bool,
     /// How many processors a node has.
     pub cpus: usize,
 }
@@ -55,6 +57,7 @@ impl Default for Config {
             poll_limit: Duration::from_secs(10),
             real_limit: Duration::from_secs(600),
             log: false,
+            real_processes: false,
             cpus: 4,
         }
     }

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 mod context;
 pub mod device;
+pub mod external;
 pub mod host;
 pub mod node;
 pub mod queue;

@@ -31,6 +31,8 @@ pub enum Kind {
     Entropy,
     /// A number that a test added.
     Mark,
+    /// A signal was sent: node, its number.
+    Signal,
 }
 
 /// One decision.

@@ -28,7 +28,11 @@ pub fn timeout<F>(duration: Duration, future: F) -> Timeout<F::IntoFuture>
 where
     F: IntoFuture,
 {
-    let delay = Instant::now().checked_add(duration).map(Sleep::new);
+    // Not by `map`: the place of a panic is the caller's.
+    let delay = match Instant::now().checked_add(duration) {
+        Some(deadline) => Some(Sleep::new(deadline)),
+        None => None,
+    };
     Timeout { value: future.into_future(), delay }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Built as usual this crate is the real tokio, re-exported unchanged. Built with `--cfg sim` it is the
 //! simulation. Invariant: without `cfg(sim)` not one line of ours is compiled.
-#![cfg_attr(sim, forbid(unsafe_code))]
+#![cfg_attr(sim, deny(unsafe_code))]
 
 #[cfg(not(sim))]
 pub use real::*;

@@ -7,11 +7,18 @@ use libc::{c_char, c_int, c_long, cpu_set_t, pid_t, size_t, utsname};
 
 use super::raw;
 use crate::context::{self, Shared};
-use crate::node::Node;
+use crate::node::{Node, NodeId};
 
 fn of_node<R>(f: impl FnOnce(&Node) -> R) -> Option<R> {
     context::try_with_run(|shared| {
         let node = shared.current.get().node;
+        shared.world.try_borrow().ok().and_then(|world| world.nodes.get(node.0 as usize).map(f))
+    })
+    .flatten()
+}
+
+fn of_given<R>(node: NodeId, f: impl FnOnce(&Node) -> R) -> Option<R> {
+    context::try_with_run(|shared| {
         shared.world.try_borrow().ok().and_then(|world| world.nodes.get(node.0 as usize).map(f))
     })
     .flatten()
@@ -29,11 +36,17 @@ pub(crate) extern "C" fn getpid() -> pid_t {
         .unwrap_or_else(|| unsafe { raw::syscall6(libc::SYS_getpid, 0, 0, 0, 0, 0, 0) } as pid_t)
 }
 
-/// `getppid(2)`: a node's process was started by its init.
+/// `getppid(2)`: a machine's own process was started by its init.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn getppid() -> pid_t {
     // SAFETY: the call has no arguments.
-    of_node(|_| 1).unwrap_or_else(|| unsafe { raw::syscall6(libc::SYS_getppid, 0, 0, 0, 0, 0, 0) } as pid_t)
+    parent_id().unwrap_or_else(|| unsafe { raw::syscall6(libc::SYS_getppid, 0, 0, 0, 0, 0, 0) } as pid_t)
+}
+
+fn parent_id() -> Option<pid_t> {
+    let parent = of_node(|node| node.parent)?;
+    let parent = parent.and_then(|parent| of_given(parent, |node| node.pid as pid_t));
+    Some(parent.unwrap_or(1))
 }
 
 /// `gettid(2)`: a node's tasks share one thread, as far as they can tell.
@@ -79,7 +92,8 @@ pub(crate) unsafe extern "C" fn gethostname(name: *mut c_char, length: size_t) -
 /// `out` must be valid to write.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn uname(out: *mut utsname) -> c_int {
-    let Some(name) = of_node(|node| node.name.clone()) else {
+    let name = of_node(|node| node.machine).and_then(|machine| of_given(machine, |node| node.name.clone()));
+    let Some(name) = name else {
         // SAFETY: as the system call.
         let result = unsafe { raw::syscall6(libc::SYS_uname, out as usize, 0, 0, 0, 0, 0) };
         return raw::to_libc(result) as c_int;

@@ -47,10 +47,32 @@ pub(crate) fn wait(child: libc::pid_t) -> io::Result<i32> {
     }
 }
 
+/// Waits until the child `pid` has ended, and leaves it to be waited for.
+pub(crate) fn wait_without_reaping(pid: u32) {
+    loop {
+        // SAFETY: all-zero is valid information, which the call may write.
+        let result = unsafe {
+            let mut information: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, pid, &mut information, libc::WEXITED | libc::WNOWAIT)
+        };
+        if result == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+}
+
 /// Ends the process without destructors: what the parent left in memory is not this process's to tidy.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
+}
+
+/// Writes a line to standard error itself.
+pub(crate) fn print_error(text: &str) {
+    for part in [text, "\n"] {
+        // SAFETY: the bytes are valid for their length.
+        unsafe { raw::syscall6(libc::SYS_write, 2, part.as_ptr() as usize, part.len(), 0, 0, 0) };
+    }
 }
 
 /// A file in memory, for captured output.

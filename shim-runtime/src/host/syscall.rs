@@ -5,7 +5,7 @@
 
 use libc::{c_long, timespec};
 
-use super::{clock, entropy, futex, identity, raw};
+use super::{clock, entropy, futex, identity, kill, raw};
 use crate::context;
 
 /// `syscall(2)`. Declared with all six arguments: a caller that passes fewer leaves registers that the kernel
@@ -68,7 +68,7 @@ unsafe fn answer(number: c_long, arguments: [usize; 6]) -> Option<c_long> {
             libc::SYS_futex => {
                 futex::answer(a, b, c, d, arguments[5]).map(|result| raw::to_libc(result) as c_long)
             }
-            _ => None,
+            other => kill::answer(other, arguments),
         }
     }
 }

@@ -60,8 +60,13 @@ pub(crate) fn stop() {
     END_NS.store(u64::MAX, Ordering::Relaxed);
 }
 
+/// The signal that the watchdog's timer sends.
+pub(crate) fn signal_number() -> libc::c_int {
+    libc::SIGRTMAX() - 1
+}
+
 fn arm() {
-    let signal = libc::SIGRTMAX() - 1;
+    let signal = signal_number();
     // SAFETY: all-zero is a valid action and a valid event; the handler has the type that is asked for, and
     // the structures live for the calls. Where the kernel refuses, there is no watchdog, and nothing else.
     unsafe {

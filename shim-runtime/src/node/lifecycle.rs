@@ -9,9 +9,10 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Waker;
 
-use super::{Node, NodeId, State, signal};
-use crate::context::{self, Current, Shared};
+use super::{Node, NodeId, State, process, signal};
+use crate::context::{self, Current, Entered, Shared};
 use crate::device::{DeviceContext, NodeChange};
 use crate::rng::Stream;
 use crate::runtime::{RuntimeFlavor, add_runtime};
@@ -80,6 +81,10 @@ pub(crate) fn add_node(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
             main,
             frozen: Vec::new(),
             starts: 0,
+            machine: id,
+            parent: None,
+            exit: None,
+            exit_wakers: Vec::new(),
         });
         id
     })
@@ -96,6 +101,7 @@ pub(crate) fn boot(shared: &Arc<Shared>, id: NodeId, location: &'static Location
     let mut main = shared.with(|world| {
         let node = world.node_mut(id);
         node.state = State::Running;
+        node.exit = None;
         node.starts += 1;
         node.runtime = runtime;
         std::mem::replace(&mut node.main, NodeMain::Nothing)
@@ -108,7 +114,8 @@ pub(crate) fn boot(shared: &Arc<Shared>, id: NodeId, location: &'static Location
         runtime: Some(runtime),
         task: None,
         task_id: None,
-        in_runtime: false,
+        entered: Entered::No,
+        worker: None,
     });
     match &mut main {
         NodeMain::Nothing => {}
@@ -146,7 +153,7 @@ fn watch_main(shared: &Arc<Shared>, id: NodeId, handle: task::JoinHandle<()>, on
         if let Err(error) = handle.await
             && error.is_panic()
         {
-            fail(&owner, id, &error.to_string());
+            fail(&owner, id, &format!("its main function {error}"));
         }
     };
     let on = SpawnOn { node: NodeId(0), runtime, what: "node watch", ..on };
@@ -156,15 +163,15 @@ fn watch_main(shared: &Arc<Shared>, id: NodeId, handle: task::JoinHandle<()>, on
 /// A node's main function returned: its process exits.
 fn exited(shared: &Arc<Shared>, id: NodeId, result: MainResult) {
     if let Err(error) = result {
-        fail(shared, id, &format!("returned an error: {error}"));
+        fail(shared, id, &format!("its main function returned an error: {error}"));
     }
     down(shared, id, State::Stopped, NodeChange::ProcessDied);
 }
 
-fn fail(shared: &Shared, id: NodeId, why: &str) {
+pub(super) fn fail(shared: &Shared, id: NodeId, why: &str) {
     shared.with(|world| {
         let name = &world.nodes[id.0 as usize].name;
-        let text = format!("node {name:?}: its main function {why}");
+        let text = format!("node {name:?}: {why}");
         world.failures.push(text);
     });
 }
@@ -172,6 +179,9 @@ fn fail(shared: &Shared, id: NodeId, why: &str) {
 fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
     let wakes = shared.with(|world| {
         world.trace.record(shared.now.get(), Kind::Node, u64::from(id.0), change as u64);
+        if world.node(id).machine != id {
+            return Vec::new();
+        }
         let Some(device) = world.device.as_mut() else { return Vec::new() };
         let mut wakes = Vec::new();
         let mut cx = DeviceContext {
@@ -190,7 +200,7 @@ fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
     }
 }
 
-fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
+pub(super) fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
     let was_alive = shared.with(|world| {
         let node = world.node_mut(id);
         let was_alive = node.alive();
@@ -202,10 +212,29 @@ fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeChange) {
         tell_device(shared, id, change);
     }
     if was_alive {
+        for child in process::started_on(shared, id) {
+            shared.with(|world| world.node_mut(child).exit = Some(libc::SIGKILL));
+            down(shared, child, state, change);
+        }
+        let (waiting, parent) = shared.with(|world| (process::ended(world, id), world.node(id).parent));
+        waiting.into_iter().for_each(Waker::wake);
+        if let Some(parent) = parent {
+            signal::send_in(shared, parent, libc::SIGCHLD);
+        }
         let signals = shared.with(|world| signal::forget(&mut world.signals, id));
         drop(signals);
         end_tasks(shared, |task| task.node == id);
     }
+}
+
+/// A signal ends `node`'s process.
+pub(super) fn die_of(shared: &Arc<Shared>, node: NodeId, number: i32) {
+    if node == NodeId(0) {
+        fail(shared, node, &format!("died of signal {number} ({})", signal::name(number)));
+        return;
+    }
+    shared.with(|world| world.node_mut(node).exit = Some(number));
+    down(shared, node, State::Stopped, NodeChange::ProcessDied);
 }
 
 /// Spawns `future` on `node`, beside what it runs already.
@@ -245,7 +274,15 @@ pub fn start(node: NodeId) {
 
 /// Freezes `node`'s tasks; the clock goes on.
 pub fn pause(node: NodeId) {
-    let shared = context::with_shared(Arc::clone);
+    context::with_shared(|shared| {
+        for child in process::started_on(shared, node) {
+            pause_in(shared, child);
+        }
+        pause_in(shared, node);
+    });
+}
+
+pub(super) fn pause_in(shared: &Arc<Shared>, node: NodeId) {
     let paused = shared.with(|world| {
         let node = world.node_mut(node);
         let running = node.state == State::Running;
@@ -255,13 +292,21 @@ pub fn pause(node: NodeId) {
         running
     });
     if paused {
-        tell_device(&shared, node, NodeChange::Paused);
+        tell_device(shared, node, NodeChange::Paused);
     }
 }
 
 /// Lets a paused `node` go on.
 pub fn resume(node: NodeId) {
-    let shared = context::with_shared(Arc::clone);
+    context::with_shared(|shared| {
+        for child in process::started_on(shared, node) {
+            resume_in(shared, child);
+        }
+        resume_in(shared, node);
+    });
+}
+
+pub(super) fn resume_in(shared: &Arc<Shared>, node: NodeId) {
     let frozen = shared.with(|world| {
         let node = world.node_mut(node);
         if node.state == State::Paused {
@@ -272,7 +317,7 @@ pub fn resume(node: NodeId) {
         }
     });
     if let Some(frozen) = frozen {
-        tell_device(&shared, node, NodeChange::Resumed);
+        tell_device(shared, node, NodeChange::Resumed);
         for task in frozen {
             shared.inbox.push(task);
         }
@@ -310,7 +355,8 @@ fn end_one(shared: &Arc<Shared>, task: TaskRef) {
         task: Some(task),
         task_id: Some(task.id),
         runtime: Some(runtime),
-        in_runtime: true,
+        entered: Entered::Yes { may_block_in_place: false },
+        worker: None,
     });
     let error = future.and_then(|future| scheduler::drop_future(future, task));
     let error = error.unwrap_or_else(|| JoinError::cancelled(Id(task.id)));

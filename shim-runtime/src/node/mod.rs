@@ -4,7 +4,10 @@
 //! told of changes). Invariant: a node that is not alive runs nothing and cannot reach a device.
 
 pub(crate) mod lifecycle;
+pub mod process;
 pub mod signal;
+
+use std::task::Waker;
 
 use crate::context;
 use crate::rng::Stream;
@@ -46,6 +49,14 @@ pub(crate) struct Node {
     pub(crate) frozen: Vec<TaskRef>,
     /// How often the node was started.
     pub(crate) starts: u32,
+    /// The machine whose addresses and disk it has: itself, unless another process started it.
+    pub(crate) machine: NodeId,
+    /// The process that started it; none of a machine's own.
+    pub(crate) parent: Option<NodeId>,
+    /// How its process ended, as `wait(2)` says it.
+    pub(crate) exit: Option<i32>,
+    /// Who waits for that.
+    pub(crate) exit_wakers: Vec<Waker>,
 }
 
 impl Node {

@@ -4,14 +4,26 @@
 //! is polled in that round, so that none starves.
 //!
 //! Ready tasks stand in two groups: this round and the next. A task that another woke joins either, by the
-//! toss of a coin; one that woke itself (it yielded, or its budget was spent) joins the next. So chains of
-//! wakes may run ahead of a slow task, a yield really gives way, and no task waits for ever.
+//! toss of a coin; one that woke itself (it yielded, or its budget was spent) joins the next, and what it woke
+//! before it yielded joins this one. So chains of wakes may run ahead of a slow task, a yield really gives way,
+//! and no task waits for ever.
 
 use std::collections::VecDeque;
 
 use crate::config::Policy;
 use crate::rng::Stream;
 use crate::task::TaskRef;
+
+/// Where a task that becomes ready may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In this round or the next, by the toss of a coin.
+    Any,
+    /// Before the task that woke it and then yielded: in this round.
+    Before,
+    /// Behind: it woke itself.
+    Behind,
+}
 
 /// The ready tasks.
 pub(crate) struct Ready {
@@ -26,10 +38,28 @@ impl Ready {
         Ready { policy, round: Vec::new(), next: Vec::new(), fifo: VecDeque::new() }
     }
 
-    pub(crate) fn push(&mut self, task: TaskRef, woke_itself: bool, stream: &mut Stream) {
+    /// Enters what was woken since `last` was polled.
+    pub(crate) fn push_woken(
+        &mut self,
+        woken: &mut Vec<TaskRef>,
+        last: Option<TaskRef>,
+        stream: &mut Stream,
+    ) {
+        let yielded = last.filter(|last| woken.contains(last));
+        let place = if yielded.is_some() { Place::Before } else { Place::Any };
+        for task in woken.drain(..).filter(|task| Some(*task) != yielded) {
+            self.push(task, place, stream);
+        }
+        if let Some(task) = yielded {
+            self.push(task, Place::Behind, stream);
+        }
+    }
+
+    fn push(&mut self, task: TaskRef, place: Place, stream: &mut Stream) {
         match self.policy {
             Policy::Fifo => self.fifo.push_back(task),
-            Policy::Random if woke_itself => self.next.push(task),
+            Policy::Random if place == Place::Behind => self.next.push(task),
+            Policy::Random if place == Place::Before => self.round.push(task),
             Policy::Random if self.round.is_empty() => self.next.push(task),
             Policy::Random if stream.next_u32() & 1 == 0 => self.round.push(task),
             Policy::Random => self.next.push(task),
@@ -50,8 +80,9 @@ impl Ready {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.round.len() + self.next.len() + self.fifo.len()
+    /// All that are ready, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TaskRef> {
+        self.round.iter().chain(&self.next).chain(&self.fifo).copied()
     }
 }
 
@@ -68,15 +99,26 @@ mod tests {
         for seed in 0..50 {
             let mut stream = Stream::new(seed, "schedule", 0);
             let mut ready = Ready::new(Policy::Random);
-            ready.push(task(1), false, &mut stream);
-            ready.push(task(2), false, &mut stream);
+            ready.push(task(1), Place::Any, &mut stream);
+            ready.push(task(2), Place::Any, &mut stream);
             for _ in 0..10 {
                 let first = ready.pick(&mut stream).unwrap();
-                ready.push(first, true, &mut stream);
+                ready.push(first, Place::Behind, &mut stream);
                 let second = ready.pick(&mut stream).unwrap();
                 assert_ne!(first, second, "seed {seed}");
-                ready.push(second, true, &mut stream);
+                ready.push(second, Place::Behind, &mut stream);
             }
+        }
+    }
+
+    #[test]
+    fn what_a_task_woke_before_it_yielded_goes_first() {
+        for seed in 0..50 {
+            let mut stream = Stream::new(seed, "schedule", 0);
+            let mut ready = Ready::new(Policy::Random);
+            ready.push(task(2), Place::Before, &mut stream);
+            ready.push(task(1), Place::Behind, &mut stream);
+            assert_eq!(ready.pick(&mut stream), Some(task(2)), "seed {seed}");
         }
     }
 
@@ -86,7 +128,7 @@ mod tests {
         for seed in 0..200 {
             let mut stream = Stream::new(seed, "schedule", 0);
             let mut ready = Ready::new(Policy::Random);
-            (1..=3).for_each(|id| ready.push(task(id), false, &mut stream));
+            (1..=3).for_each(|id| ready.push(task(id), Place::Any, &mut stream));
             let order: Vec<u64> = std::iter::from_fn(|| ready.pick(&mut stream)).map(|t| t.id).collect();
             orders.insert(order);
         }

@@ -96,6 +96,7 @@ pub(crate) fn config() -> Result<Config, BadValue> {
         config.cpus = cpus.max(1);
     }
     config.log = env::var("SIM_LOG").is_ok_and(|text| !text.is_empty() && text != "0");
+    config.real_processes = env::var("SIM_REAL_PROCESSES").is_ok_and(|text| !text.is_empty() && text != "0");
     match env::var("SIM_POLICY").as_deref() {
         Ok("fifo") => config.policy = Policy::Fifo,
         Ok("random") | Err(_) => {}

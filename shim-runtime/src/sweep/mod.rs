@@ -44,6 +44,10 @@ pub struct TestSettings {
     pub local: bool,
     /// Whether the harness expects a panic.
     pub should_panic: bool,
+    /// Whether a panic of a task shuts the runtime down (`unhandled_panic`, unstable in tokio).
+    pub shuts_down_on_panic: bool,
+    /// The name of the runtime.
+    pub name: Option<&'static str>,
 }
 
 /// The configuration that the environment asks for.
@@ -108,7 +112,8 @@ where
     Fut::Output: Termination,
 {
     let config = Config { seed, ..config_from_environment() };
-    let runtime = MainRuntime { location, workers: settings.workers, start_paused: settings.start_paused };
+    let TestSettings { workers, start_paused, name, .. } = *settings;
+    let runtime = MainRuntime { location, workers, start_paused, name };
     let local = settings.local;
     on_fresh_thread(move || {
         let (result, report, summary) = run::run(config, runtime, || async move {

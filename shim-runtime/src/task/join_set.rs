@@ -136,12 +136,21 @@ impl<T: 'static> JoinSet<T> {
         self.insert(handle.spawn_blocking(f))
     }
 
-    fn insert(&mut self, mut handle: JoinHandle<T>) -> AbortHandle {
+    pub(super) fn insert(&mut self, mut handle: JoinHandle<T>) -> AbortHandle {
         let abort = handle.abort_handle();
         let id = handle.id().0;
         handle.set_join_waker(&Waker::from(Arc::new(Member { id, ended: Arc::clone(&self.ended) })));
         self.handles.insert(id, handle);
         abort
+    }
+
+    /// Spawns into the set with a name.
+    #[cfg(tokio_unstable)]
+    pub fn build_task(&mut self) -> super::JoinSetBuilder<'_, T>
+    where
+        T: 'static,
+    {
+        super::JoinSetBuilder::new(self)
     }
 
     /// Waits for the next task to end; `None` where the set is empty.
@@ -192,10 +201,13 @@ impl<T: 'static> JoinSet<T> {
         {
             let mut state = self.ended.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.ids.is_empty() {
-                match &mut state.waker {
-                    Some(waker) if waker.will_wake(cx.waker()) => {}
-                    waker => *waker = Some(cx.waker().clone()),
-                }
+                // A waker that is dropped may run code of its own: not while the state is locked.
+                let old = match &mut state.waker {
+                    Some(waker) if waker.will_wake(cx.waker()) => None,
+                    waker => waker.replace(cx.waker().clone()),
+                };
+                drop(state);
+                drop(old);
                 return Poll::Pending;
             }
         }

@@ -91,6 +91,12 @@ impl Builder {
         self
     }
 
+    /// Whether programs may start processes of the machine. A run that does cannot be repeated, and says so.
+    pub fn real_processes(&mut self, allowed: bool) -> &mut Self {
+        self.config.real_processes = allowed;
+        self
+    }
+
     /// Whether the clock stands still from the beginning.
     pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
         self.start_paused = start_paused;

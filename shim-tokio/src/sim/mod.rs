@@ -18,6 +18,8 @@ mod builder;
 mod link;
 mod network;
 mod node;
+#[cfg(feature = "process")]
+mod program;
 
 pub use builder::{Builder, Failure, Report};
 pub use link::{Link, default_link, link, link_oneway};
@@ -29,6 +31,8 @@ pub use node::{
     NodeBuilder, NodeSet, bounce, client, crash, host, is_running, kill, node, pause, power_off, resume,
     set_wall_clock_offset, start,
 };
+#[cfg(feature = "process")]
+pub use program::{Process, ProcessInput, ProcessOutput, program};
 pub use shim_runtime::config::Policy;
 
 use std::time::Duration;

@@ -44,5 +44,7 @@ mod macros;
 pub use real::main;
 #[cfg(feature = "macros")]
 pub use real::{join, try_join};
-#[cfg(all(feature = "macros", feature = "rt"))]
+#[cfg(all(feature = "macros", feature = "rt-multi-thread"))]
 pub use shim_macros::test;
+#[cfg(all(feature = "macros", feature = "rt", not(feature = "rt-multi-thread")))]
+pub use shim_macros::test_rt as test;

@@ -96,12 +96,17 @@ pub mod unix {
     /// For SIGKILL, SIGSTOP and the signals of faults, as tokio.
     ///
     /// # Panics
-    /// Outside a runtime.
+    /// Outside a runtime, and in one without I/O.
     #[track_caller]
     pub fn signal(kind: SignalKind) -> io::Result<Signal> {
+        shim_runtime::runtime::require_signals();
+        const LAST: i32 = 64;
         const FORBIDDEN: [i32; 5] = [4, 8, 9, 11, 19];
         if kind.0 <= 0 || FORBIDDEN.contains(&kind.0) {
             return Err(io::Error::other(format!("Refusing to register signal {}", kind.0)));
+        }
+        if kind.0 > LAST {
+            return Err(io::Error::other("signal too large"));
         }
         let (node, seen) = engine::listen(kind.0);
         Ok(Signal { kind, node, seen })

@@ -30,6 +30,8 @@ impl TcpSocket {
     /// # Errors
     /// On a node whose process is dead.
     pub fn new_v4() -> io::Result<TcpSocket> {
+        // tokio needs no runtime yet.
+        shim_runtime::run::ensure();
         Socket::open(Domain::Inet, Kind::Stream).map(|socket| TcpSocket { socket })
     }
 
@@ -38,6 +40,7 @@ impl TcpSocket {
     /// # Errors
     /// On a node whose process is dead.
     pub fn new_v6() -> io::Result<TcpSocket> {
+        shim_runtime::run::ensure();
         Socket::open(Domain::Inet6, Kind::Stream).map(|socket| TcpSocket { socket })
     }
 

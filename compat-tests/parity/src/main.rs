@@ -1,0 +1,6 @@
+//! Holds the drop-in against the real tokio.
+mod ledger;
+
+fn main() {
+    ledger::dump();
+}
