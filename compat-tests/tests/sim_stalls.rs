@@ -6,6 +6,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::sim::{self, Builder};
 
 fn report_of<F, Fut>(builder: &Builder, main: F) -> String
@@ -90,8 +91,8 @@ fn probes_of_the_kernel_do_not_hide_a_deadlock() {
     let report = report_of(&Builder::new(), || async {
         sim::host("server", || async {
             let listener = tokio::net::TcpListener::bind("0.0.0.0:1").await?;
-            let (stream, _) = listener.accept().await?;
-            stream.readable().await?;
+            let (mut stream, _) = listener.accept().await?;
+            stream.read_u8().await?;
             Ok(())
         });
         let server = sim::lookup("server");

@@ -151,6 +151,26 @@ impl Stack {
         Ok(())
     }
 
+    /// Where a datagram goes: to who was named, else to the peer.
+    fn udp_destination(&mut self, id: SocketId, to: Option<SocketAddr>) -> Result<SocketAddr> {
+        self.ensure_port(id)?;
+        let socket = self.table.find(id)?;
+        let Inner::Udp(udp) = &socket.inner else { return Err(Errno::EOPNOTSUPP) };
+        match (to, udp.peer) {
+            (Some(to), _) if socket.core.options.only_v6 && wire(to).is_ipv4() => Err(Errno::ENETUNREACH),
+            (Some(to), _) if to.port() == 0 => Err(Errno::EINVAL),
+            (Some(to), _) => self.destination(id, to),
+            // As Linux: an IPv6 socket looks at the port once more before it sends by IPv4.
+            (None, Some(peer))
+                if peer.port() == 0 && peer.is_ipv4() && socket.core.domain != Domain::Inet =>
+            {
+                Err(Errno::EINVAL)
+            }
+            (None, Some(peer)) => Ok(peer),
+            (None, None) => Err(Errno::EDESTADDRREQ),
+        }
+    }
+
     /// `sendto(2)`.
     pub(crate) fn udp_send(
         &mut self,
@@ -159,29 +179,10 @@ impl Stack {
         to: Option<SocketAddr>,
         extra: SendExtra,
     ) -> Result<usize> {
-        self.ensure_port(id)?;
-        let only_v6 = self.table.find(id)?.core.options.only_v6;
-        let to = match to {
-            Some(to) if only_v6 && wire(to).is_ipv4() => return Err(Errno::ENETUNREACH),
-            Some(to) if to.port() == 0 => return Err(Errno::EINVAL),
-            Some(to) => Some(self.destination(id, to)?),
-            None => None,
-        };
+        let to = self.udp_destination(id, to)?;
         let socket = self.table.find_mut(id)?;
-        let Inner::Udp(udp) = &socket.inner else { return Err(Errno::EOPNOTSUPP) };
-        let over = udp.write_closed;
+        let over = matches!(&socket.inner, Inner::Udp(udp) if udp.write_closed);
         let asked = socket.core.bound.is_some_and(|bound| !bound.ip().is_unspecified());
-        let to = match (to, udp.peer) {
-            (Some(to), _) => to,
-            // As Linux: an IPv6 socket looks at the port once more before it sends by IPv4.
-            (None, Some(peer))
-                if peer.port() == 0 && peer.is_ipv4() && socket.core.domain != Domain::Inet =>
-            {
-                return Err(Errno::EINVAL);
-            }
-            (None, Some(peer)) => peer,
-            (None, None) => return Err(Errno::EDESTADDRREQ),
-        };
         socket.core.check_error()?;
         if is_broadcast(to.ip()) && !socket.core.options.broadcast {
             return Err(Errno::EACCES);

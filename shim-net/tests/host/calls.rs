@@ -145,6 +145,29 @@ impl Machine {
                 shown(unsafe { libc::listen(self.fd(fd), backlog) } as isize)
             }
             Call::Accept(fd) => self.accept(fd),
+            Call::Shutdown(fd, how) => {
+                // SAFETY: no pointers.
+                shown(unsafe { libc::shutdown(self.fd(fd), how) } as isize)
+            }
+            Call::Close(fd) => {
+                // SAFETY: no pointers; the number is not used again.
+                let result = unsafe { libc::close(self.fd(fd)) };
+                if let Some(fd) = self.fds.get_mut(fd) {
+                    *fd = -1;
+                }
+                shown(result as isize)
+            }
+            Call::Dup(fd) => {
+                // SAFETY: no pointers.
+                let fd = unsafe { libc::dup(self.fd(fd)) };
+                self.made(fd)
+            }
+            call => self.move_data(call),
+        }
+    }
+
+    fn move_data(&mut self, call: Call) -> String {
+        match call {
             Call::Send(fd, len, flags) => {
                 let data = self.data(len);
                 // SAFETY: the data are valid for their length.
@@ -172,18 +195,12 @@ impl Machine {
                 // SAFETY: the data are valid for their length.
                 shown(unsafe { libc::write(self.fd(fd), data.as_ptr().cast(), len) })
             }
-            Call::Shutdown(fd, how) => {
-                // SAFETY: no pointers.
-                shown(unsafe { libc::shutdown(self.fd(fd), how) } as isize)
-            }
-            Call::Close(fd) => {
-                // SAFETY: no pointers; the number is not used again.
-                let result = unsafe { libc::close(self.fd(fd)) };
-                if let Some(fd) = self.fds.get_mut(fd) {
-                    *fd = -1;
-                }
-                shown(result as isize)
-            }
+            call => self.look(call),
+        }
+    }
+
+    fn look(&mut self, call: Call) -> String {
+        match call {
             Call::Set(fd, option, value) => self.set(fd, option, &value.to_ne_bytes()),
             Call::Linger(fd, seconds) => {
                 let value = [1i32.to_ne_bytes(), seconds.to_ne_bytes()].concat();
@@ -199,11 +216,6 @@ impl Machine {
                 let result = unsafe { libc::poll(&raw mut entry, 1, 0) };
                 format!("{} {}", shown(result as isize), bits(entry.revents))
             }
-            Call::Dup(fd) => {
-                // SAFETY: no pointers.
-                let fd = unsafe { libc::dup(self.fd(fd)) };
-                self.made(fd)
-            }
             Call::Unread(fd) => {
                 let mut count: c_int = 0;
                 // SAFETY: the number is valid to write.
@@ -214,6 +226,7 @@ impl Machine {
                 // SAFETY: the path is a C string.
                 shown(unsafe { libc::unlink(self.path(number).as_ptr()) } as isize)
             }
+            call => unreachable!("{call:?} was made already"),
         }
     }
 
