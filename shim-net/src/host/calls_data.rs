@@ -10,7 +10,7 @@ use shim_runtime::host::raw;
 
 use super::table::{self, Mark};
 use super::transfer::{receive, shown_len, slice, slice_mut, slices, slices_mut, transmit};
-use super::{address, answer, files, int, kernel};
+use super::{address, answer, files, int, kernel, target};
 use crate::sys::SendExtra;
 
 /// `send(2)`.
@@ -48,7 +48,7 @@ pub(crate) unsafe extern "C" fn sendto(
         |id| {
             // SAFETY: the caller vouches for both.
             let (data, to) = unsafe {
-                let to = (!address.is_null()).then(|| address::read(address, address_len)).transpose()?;
+                let to = target::to_send(id, address, address_len)?;
                 (IoSlice::new(slice(buffer, len)), to)
             };
             transmit((fd, id), &[data], to.as_ref(), SendExtra::default(), flags).map(|sent| sent as isize)
@@ -114,6 +114,9 @@ pub(crate) unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: size_t
             fd,
             || -(libc::EBADF as isize),
             |id| {
+                if len == 0 && table::mark(fd) == Mark::Socket {
+                    return Ok(0);
+                }
                 // SAFETY: the caller vouches for the buffer.
                 let buffer = IoSliceMut::new(unsafe { slice_mut(buffer, len) });
                 receive((fd, id), &mut [buffer], 0).map(|received| received.len as isize)
@@ -161,7 +164,11 @@ pub(crate) unsafe extern "C" fn readv(fd: c_int, vector: *const iovec, count: c_
         return filled.unwrap_or_else(|| raw::to_libc(real()));
     }
     answer("readv", fd, real, |id| {
-        receive((fd, id), &mut buffers()?, 0).map(|received| received.len as isize)
+        let mut buffers = buffers()?;
+        if table::mark(fd) == Mark::Socket && buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Ok(0);
+        }
+        receive((fd, id), &mut buffers, 0).map(|received| received.len as isize)
     })
 }
 

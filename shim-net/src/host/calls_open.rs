@@ -12,7 +12,7 @@ use shim_runtime::host::raw;
 use shim_runtime::runtime::is_reachable;
 
 use super::table::{self, Mark};
-use super::{address, answer, fail, fd, int, kernel, loud, refuse, to_libc, wait};
+use super::{address, answer, fail, fd, int, kernel, loud, refuse, target, to_libc, wait};
 use crate::error::Errno;
 use crate::sys::{self, Addr, Direction, Domain, Kind, SocketId};
 
@@ -105,7 +105,7 @@ pub(crate) unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, len: s
         || unsafe { kernel(libc::SYS_bind, [int(fd), address as usize, len as usize]) },
         |id| {
             // SAFETY: the caller vouches for `address`.
-            let address = unsafe { address::read(address, len) }?;
+            let address = unsafe { target::to_bind(id, address, len) }?;
             sys::bind(id, &address).map(|()| 0)
         },
     ) as c_int
@@ -175,8 +175,7 @@ pub(crate) unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len
         || unsafe { kernel(libc::SYS_connect, [int(fd), address as usize, len as usize]) },
         |id| {
             // SAFETY: the caller vouches for `address`.
-            let address = unsafe { address::read(address, len) }?;
-            match sys::connect(id, &address) {
+            match unsafe { target::connect(id, address, len) } {
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => wait::connected((fd, id)),
                 result => result,
             }

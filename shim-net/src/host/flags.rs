@@ -12,15 +12,11 @@ use libc::{c_int, c_ulong};
 use shim_runtime::host::raw;
 
 use super::table::{self, Mark};
-use super::{Owner, answer, calls_open, fd, int, kernel, loud, owner, refuse};
-use crate::error::Errno;
-use crate::sys::{self, Domain, Kind, SocketId};
+use super::{Owner, answer, calls_open, fd, int, kernel, loud, owner};
+use crate::sys::{self, Kind};
 
 /// `SIOCOUTQ`, which is `TIOCOUTQ`.
 const UNSENT_BYTES: c_ulong = 0x5411;
-/// The most that a stream can have ready, which is peeked at to count it.
-const STREAM_BYTES_MAX: usize = 8 << 20;
-
 /// `fcntl(2)`.
 ///
 /// # Safety
@@ -115,7 +111,7 @@ pub(crate) unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usi
             result => Ok(result),
         },
         libc::FIONREAD => {
-            let count = readable_bytes(id)?;
+            let count = sys::unread(id)?;
             // SAFETY: the caller vouches for the argument, which is a pointer to a number.
             unsafe { *(argument as *mut c_int) = count as c_int };
             Ok(0)
@@ -130,27 +126,4 @@ pub(crate) unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usi
             Err(io::Error::from_raw_os_error(libc::ENOTTY))
         }
     }) as c_int
-}
-
-/// How much a read would give: of a datagram socket the next datagram.
-fn readable_bytes(id: SocketId) -> io::Result<usize> {
-    let (domain, kind) = sys::describe(id)?;
-    if domain == Domain::Pipe {
-        return sys::pipe_len(id);
-    }
-    let mut space = match kind {
-        Kind::Stream => vec![0; STREAM_BYTES_MAX],
-        Kind::Datagram => Vec::new(),
-    };
-    match sys::recv_from(id, &mut space, true) {
-        Ok(received) => Ok(received.full_len),
-        Err(error) if super::would_block(&error) => Ok(0),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
-            match sys::option(id, sys::Name::AcceptsConnections)? {
-                sys::Value::Int(0) => Ok(0),
-                _ => refuse(Errno::EINVAL),
-            }
-        }
-        Err(error) => Err(error),
-    }
 }

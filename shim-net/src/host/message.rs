@@ -10,7 +10,7 @@ use libc::{c_int, c_uint, mmsghdr, msghdr, ssize_t, timespec};
 use super::ancillary::{Asked, extra};
 use super::control::{self, Writer};
 use super::transfer::{receive, shown_len, slices, slices_mut, transmit};
-use super::{address, answer, int, kernel};
+use super::{address, answer, int, kernel, target};
 use crate::sys::SocketId;
 
 /// `UIO_MAXIOV`: what the calls for many messages take at most.
@@ -24,7 +24,7 @@ unsafe fn send_one(socket: (c_int, SocketId), message: *const msghdr, flags: c_i
         let to = if message.msg_name.is_null() || message.msg_namelen == 0 {
             None
         } else {
-            Some(address::read(message.msg_name.cast(), message.msg_namelen)?)
+            target::to_send(socket.1, message.msg_name.cast(), message.msg_namelen)?
         };
         let data = slices(message.msg_iov, message.msg_iovlen)?;
         let control = match message.msg_controllen {

@@ -30,6 +30,7 @@ mod pipe;
 mod poll;
 mod resolver;
 pub(crate) mod table;
+mod target;
 mod transfer;
 mod wait;
 

@@ -14,12 +14,13 @@ use crate::error::{Errno, Result};
 use crate::sys::{self, Domain, Name, SocketId, Value};
 
 /// Options that the world need not know: the placeholder keeps them.
-const HARMLESS: [(c_int, c_int); 7] = [
+const HARMLESS: [(c_int, c_int); 8] = [
     (libc::SOL_SOCKET, libc::SO_DEBUG),
     (libc::SOL_SOCKET, libc::SO_DONTROUTE),
     (libc::SOL_SOCKET, libc::SO_NO_CHECK),
     (libc::SOL_SOCKET, libc::SO_BUSY_POLL),
     (libc::SOL_SOCKET, libc::SO_SNDLOWAT),
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMP),
     (libc::IPPROTO_IP, IP_MULTICAST_ALL),
     (libc::IPPROTO_IPV6, IPV6_MULTICAST_ALL),
 ];
@@ -121,11 +122,13 @@ fn get(id: SocketId, level: c_int, option: c_int) -> io::Result<Vec<u8>> {
 
 /// `SO_PEERCRED`: both ends of a Unix socket are on one node, and belong to its one process.
 fn credentials(id: SocketId) -> io::Result<Vec<u8>> {
-    if sys::describe(id)?.0 != Domain::Unix {
-        return refuse(Errno::ENOPROTOOPT);
-    }
-    // SAFETY: these calls have no preconditions.
-    let own = unsafe { ucred { pid: libc::getpid(), uid: libc::geteuid(), gid: libc::getegid() } };
+    let own = if sys::describe(id)?.0 == Domain::Unix {
+        // SAFETY: these calls have no preconditions.
+        unsafe { ucred { pid: libc::getpid(), uid: libc::geteuid(), gid: libc::getegid() } }
+    } else {
+        // As Linux: nobody's.
+        ucred { pid: 0, uid: libc::uid_t::MAX, gid: libc::gid_t::MAX }
+    };
     Ok([own.pid.to_ne_bytes(), own.uid.to_ne_bytes(), own.gid.to_ne_bytes()].concat())
 }
 

@@ -49,7 +49,16 @@ pub(super) fn receive(
     if flags & libc::MSG_WAITALL != 0 && !peek && stream() {
         return receive_all((fd, id), buffers, dont_wait);
     }
-    wait::until_done((fd, id), dont_wait, Direction::Read, || sys::recv_from_vectored(id, buffers, peek))
+    let waits = !dont_wait && !wait::is_nonblocking(fd) && !stream();
+    wait::until_done((fd, id), dont_wait, Direction::Read, || {
+        match sys::recv_from_vectored(id, buffers, peek) {
+            // Nothing will come: who waits is told, who does not is told to.
+            Err(error) if waits && super::would_block(&error) && sys::events(id).read_hang_up => {
+                Ok(Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None })
+            }
+            result => result,
+        }
+    })
 }
 
 /// `MSG_WAITALL`: fills the buffers, unless the stream ends.

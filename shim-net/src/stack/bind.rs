@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::socket::{Core, Domain, Inner, Kind, Socket, SocketId};
 use super::table::{Bucket, overlap};
-use super::tcp::Tcp;
+use super::tcp::{State, Tcp};
 use super::{Stack, is_broadcast};
 use crate::error::{Errno, Result};
 use crate::packet::wire;
@@ -44,8 +44,12 @@ impl Stack {
     pub(crate) fn inet_bind(&mut self, id: SocketId, address: SocketAddr) -> Result<()> {
         let socket = self.table.find(id)?;
         socket.core.check_family(address)?;
-        if socket.core.port != 0 || matches!(&socket.inner, Inner::Tcp(Tcp::Connection(_) | Tcp::Listener(_)))
-        {
+        let busy = match &socket.inner {
+            Inner::Tcp(Tcp::Connection(t)) => t.state != State::Closed,
+            Inner::Tcp(Tcp::Listener(_)) => true,
+            _ => false,
+        };
+        if socket.core.port != 0 || busy {
             return Err(Errno::EINVAL);
         }
         let wire = wire(address);
@@ -59,16 +63,29 @@ impl Stack {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let port = if wire.port() == 0 { self.free_port(id, ip)? } else { wire.port() };
-        if wire.port() != 0 && self.conflicts(id, SocketAddr::new(ip, port)) {
+        let conflicts = wire.port() != 0 && self.conflicts(id, SocketAddr::new(ip, port));
+        let core = &mut self.table.find_mut(id)?.core;
+        if conflicts {
+            // As Linux: the address of the connection before is forgotten.
+            if let Some(local) = &mut core.local {
+                local.set_ip(unspecified(core.domain == Domain::Inet));
+            }
             return Err(Errno::EADDRINUSE);
         }
-        self.take_port(id, SocketAddr::new(ip, port))
+        core.bound = Some(SocketAddr::new(ip, port));
+        core.chose_port = wire.port() != 0;
+        // As Linux: what is bound to one address of IPv6 has nothing to do with IPv4.
+        core.options.only_v6 |= ip.is_ipv6() && !ip.is_unspecified();
+        self.take_port(id, SocketAddr::new(ip, port))?;
+        Ok(())
     }
 
     /// Gives an unbound socket the wildcard address and a free port.
     pub(crate) fn autobind(&mut self, id: SocketId) -> Result<()> {
-        let ip: IpAddr = match self.table.find(id)?.core.domain {
-            Domain::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        let core = &self.table.find(id)?.core;
+        let ip: IpAddr = match (core.bound, core.domain) {
+            (Some(bound), _) => bound.ip(),
+            (None, Domain::Inet) => Ipv4Addr::UNSPECIFIED.into(),
             _ => Ipv6Addr::UNSPECIFIED.into(),
         };
         let port = self.free_port(id, ip).map_err(|_| Errno::EAGAIN)?;
@@ -109,7 +126,7 @@ impl Stack {
             let listens = matches!(&owner.inner, Inner::Tcp(Tcp::Listener(_)));
             let shares = (own.reuse_address && other.reuse_address && !listens)
                 || (own.reuse_port && other.reuse_port);
-            overlap((local.ip(), own.only_v6), address_of(owner)) && !shares
+            owner.core.id != id && overlap((local.ip(), own.only_v6), address_of(owner)) && !shares
         })
     }
 
@@ -117,6 +134,10 @@ impl Stack {
     pub(crate) fn check_listen(&self, id: SocketId) -> Result<()> {
         let socket = self.table.find(id)?;
         let Some(local) = socket.core.local else { return Err(Errno::EINVAL) };
+        // As Linux, which looks once more: connections of a listener that was shut down may have the port.
+        if self.conflicts(id, local) {
+            return Err(Errno::EADDRINUSE);
+        }
         let group = self.listeners.get(&local.port()).into_iter().flatten();
         for other in group.filter_map(|index| self.table.get(*index)) {
             let shares = socket.core.options.reuse_port && other.core.options.reuse_port;
@@ -146,6 +167,11 @@ impl Stack {
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.addresses.contains(&ip)
     }
+}
+
+/// The unspecified address.
+pub(crate) fn unspecified(of_v4: bool) -> IpAddr {
+    if of_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 fn address_of(socket: &Socket) -> (IpAddr, bool) {

@@ -59,7 +59,7 @@ impl Stack {
         let core = &self.table.find(child)?.core;
         let from = match &self.table.find(child)?.inner {
             Inner::Tcp(Tcp::Connection(t)) => Addr::Inet(core.show(t.remote)),
-            Inner::Unix(unix) => Addr::Unix(unix.peer_name.clone()),
+            Inner::Unix(unix) => Addr::Unix(self.unix_peer_name(unix).unwrap_or(UnixAddr::Unnamed)),
             _ => panic!("invariant: an accepted socket is a connection"),
         };
         Ok((child, from))
@@ -103,10 +103,11 @@ impl Stack {
                 let result = self.with_conn(id.index(), now, |conn| conn.recv(sink, peek));
                 result.unwrap_or(Err(Errno::EBADF))
             }
-            Inner::Tcp(_) => {
+            Inner::Tcp(Tcp::Idle) => {
                 socket.core.check_error()?;
-                Err(Errno::ENOTCONN)
+                if socket.core.idle_read_closed { Ok(0) } else { Err(Errno::ENOTCONN) }
             }
+            Inner::Tcp(_) => Err(Errno::ENOTCONN),
             _ => self.recv_from(id, sink, peek, now).map(|received| received.len),
         }
     }
@@ -144,6 +145,46 @@ impl Stack {
         }
     }
 
+    /// `connect(2)` with an address that is wrong by itself: what the socket says first.
+    pub(crate) fn connect_wrong(&mut self, id: SocketId, errno: Errno, now: SimTime) -> Result<()> {
+        match &self.table.find(id)?.inner {
+            Inner::Tcp(_) => self.tcp_connect_wrong(id, errno, now),
+            Inner::Udp(_) => self.ensure_port(id).and(Err(errno)),
+            _ => Err(errno),
+        }
+    }
+
+    /// `connect(2)` to nowhere.
+    pub(crate) fn disconnect(&mut self, id: SocketId, now: SimTime) -> Result<()> {
+        match &self.table.find(id)?.inner {
+            Inner::Tcp(_) => self.tcp_disconnect(id, now),
+            Inner::Udp(_) => self.udp_disconnect(id),
+            Inner::Unix(_) if self.table.find(id)?.core.kind == Kind::Datagram => self.unix_disconnect(id),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// How much a read would give: of a datagram socket the next datagram.
+    ///
+    /// # Errors
+    /// `EINVAL` of a listener.
+    pub(crate) fn unread(&self, id: SocketId) -> Result<usize> {
+        use super::unix::Role;
+        match &self.table.find(id)?.inner {
+            Inner::Tcp(Tcp::Connection(t)) => Ok(t.receive.len()),
+            Inner::Tcp(Tcp::Idle) => Ok(0),
+            Inner::Tcp(Tcp::Listener(_)) => Err(Errno::EINVAL),
+            Inner::Udp(udp) => Ok(udp.queue.front().map_or(0, |datagram| datagram.data.len())),
+            Inner::Unix(unix) => match &unix.role {
+                Role::Listener { .. } => Err(Errno::EINVAL),
+                Role::Idle => Ok(0),
+                Role::Stream { receive } => Ok(receive.len()),
+                Role::Datagram { queue, .. } => Ok(queue.front().map_or(0, |(data, _)| data.len())),
+            },
+            Inner::Pipe(_) => self.pipe_len(id),
+        }
+    }
+
     /// `shutdown(2)`.
     pub(crate) fn shutdown(&mut self, id: SocketId, read: bool, write: bool, now: SimTime) -> Result<()> {
         let socket = self.table.find_mut(id)?;
@@ -151,25 +192,30 @@ impl Stack {
             Inner::Unix(_) => self.unix_shutdown(id, read, write),
             Inner::Pipe(_) => Err(Errno::ENOTSOCK),
             Inner::Udp(udp) => {
-                if udp.peer.is_none() {
-                    return Err(Errno::ENOTCONN);
-                }
                 udp.read_closed |= read;
                 udp.write_closed |= write;
+                let result = if udp.peer.is_none() { Err(Errno::ENOTCONN) } else { Ok(()) };
                 socket.core.wake_all(&mut self.fx);
-                Ok(())
+                result
             }
-            Inner::Tcp(Tcp::Idle) => Err(Errno::ENOTCONN),
-            Inner::Tcp(Tcp::Listener(_)) => {
-                if read {
-                    socket.core.wake_all(&mut self.fx);
-                    self.close_listener(id.index(), now);
-                }
-                Ok(())
+            Inner::Tcp(Tcp::Idle) => {
+                // As Linux: it is noted all the same.
+                socket.core.idle_read_closed |= read;
+                socket.core.idle_write_closed |= write;
+                socket.core.wake_all(&mut self.fx);
+                Err(Errno::ENOTCONN)
             }
+            Inner::Tcp(Tcp::Listener(_)) if read => self.tcp_disconnect(id, now),
+            Inner::Tcp(Tcp::Listener(_)) => Ok(()),
             Inner::Tcp(Tcp::Connection(t)) => {
-                if matches!(t.state, State::Closed | State::SynSent) {
-                    return Err(Errno::ENOTCONN);
+                match t.state {
+                    State::Closed => {
+                        socket.core.gave_up |= std::mem::take(&mut socket.core.connecting);
+                        return Err(Errno::ENOTCONN);
+                    }
+                    // Linux gives the attempt up.
+                    State::SynSent => return self.tcp_disconnect(id, now),
+                    _ => socket.core.connecting = false,
                 }
                 self.with_conn(id.index(), now, |conn| {
                     if read {
@@ -206,11 +252,11 @@ impl Stack {
             Inner::Tcp(Tcp::Connection(t)) if t.state.synchronized() => {
                 Ok(Addr::Inet(socket.core.show(t.remote)))
             }
-            Inner::Udp(udp) => match udp.peer {
+            Inner::Udp(udp) => match udp.peer.filter(|peer| peer.port() != 0) {
                 Some(peer) => Ok(Addr::Inet(socket.core.show(peer))),
                 None => Err(Errno::ENOTCONN),
             },
-            Inner::Unix(unix) if unix.peer.is_some() => Ok(Addr::Unix(unix.peer_name.clone())),
+            Inner::Unix(unix) => self.unix_peer_name(unix).map(Addr::Unix).ok_or(Errno::ENOTCONN),
             _ => Err(Errno::ENOTCONN),
         }
     }
@@ -219,7 +265,13 @@ impl Stack {
     pub(crate) fn option(&mut self, id: SocketId, name: Name) -> Result<Value> {
         let default_mss = i32::from(self.mtu as u16) - 40;
         let socket = self.table.find_mut(id)?;
-        check_level(socket, name)?;
+        match check_level(socket, name) {
+            // As Linux, where IPv4 says it otherwise than where it is set.
+            Err(Errno::ENOPROTOOPT) if name < Name::Ttl && socket.core.domain == Domain::Inet => {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            checked => checked?,
+        }
         Ok(Value::Int(match name {
             Name::Error => socket.core.error.take().map_or(0, |errno| errno.0),
             Name::Type => match socket.core.kind {
@@ -337,7 +389,7 @@ fn check_level(socket: &Socket, name: Name) -> Result<()> {
     match &socket.inner {
         _ if socket.core.domain == Domain::Inet && name >= Name::OnlyV6 => Err(Errno::ENOPROTOOPT),
         Inner::Tcp(_) if udp => Err(Errno::ENOPROTOOPT),
-        Inner::Udp(_) if tcp => Err(Errno::EOPNOTSUPP),
+        Inner::Udp(_) if tcp => Err(Errno::ENOPROTOOPT),
         Inner::Unix(_) if tcp || udp || ip => Err(Errno::EOPNOTSUPP),
         _ => Ok(()),
     }

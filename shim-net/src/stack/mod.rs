@@ -57,7 +57,7 @@ pub(crate) struct Stack {
     pub(crate) listeners: FixedMap<u16, Vec<u32>>,
     pub(crate) flows: FixedMap<Flow, u32>,
     /// Who is bound to a Unix address; `None` for a path whose socket is closed.
-    pub(crate) unix_names: BTreeMap<UnixAddr, Option<SocketId>>,
+    pub(crate) unix_names: BTreeMap<(UnixAddr, Kind), Option<SocketId>>,
     pub(crate) pipes: Pipes,
     pub(crate) fx: Effects,
     /// Events of sockets that are gone.
@@ -80,8 +80,8 @@ impl Stack {
             addresses,
             mtu: 1500,
             table: Table::new(node),
-            tcp_ports: Ports::new(node),
-            udp_ports: Ports::new(node),
+            tcp_ports: Ports::new(node, 2_048),
+            udp_ports: Ports::new(node, 14_336),
             listeners: FixedMap::default(),
             flows: FixedMap::default(),
             unix_names: BTreeMap::new(),

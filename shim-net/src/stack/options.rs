@@ -129,7 +129,7 @@ names! {
     DropMembership = IPPROTO_IP IP_DROP_MEMBERSHIP,
     /// `IP_BIND_ADDRESS_NO_PORT`, stored.
     BindAddressNoPort = IPPROTO_IP IP_BIND_ADDRESS_NO_PORT,
-    /// `IP_RECVERR`, stored.
+    /// `IP_RECVERR`: errors come to unconnected sockets, too, as the pending error.
     ReceiveErrors = IPPROTO_IP IP_RECVERR,
     /// `IP_TRANSPARENT`, stored.
     Transparent = IPPROTO_IP IP_TRANSPARENT,
@@ -321,6 +321,12 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// Whether errors come back to a socket that is not connected.
+    pub(crate) fn receives_errors(&self) -> bool {
+        let is_set = |name| matches!(self.get(name), Ok(Value::Int(value)) if value != 0);
+        is_set(Name::ReceiveErrors) || is_set(Name::ReceiveErrorsV6)
     }
 
     /// The value of an option that is the socket's alone to know.

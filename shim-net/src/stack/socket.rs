@@ -59,7 +59,7 @@ pub enum Domain {
 }
 
 /// What a socket carries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     /// A stream of bytes.
     Stream,
@@ -110,6 +110,18 @@ pub(crate) struct Core {
     pub(crate) local: Option<SocketAddr>,
     /// The port that the socket owns in the table of its protocol, or 0.
     pub(crate) port: u16,
+    /// The address that the application asked for, in wire form: with the port that it got, or 0 where it has lost
+    /// that again because it had not asked for it.
+    pub(crate) bound: Option<SocketAddr>,
+    /// Whether the application chose the port.
+    pub(crate) chose_port: bool,
+    /// Whether a `connect` is under way, or over without anybody having been told.
+    pub(crate) connecting: bool,
+    /// Whether the application shut down what had become of one.
+    pub(crate) gave_up: bool,
+    /// Whether a TCP socket that is in no connection was shut down for reading, or writing.
+    pub(crate) idle_read_closed: bool,
+    pub(crate) idle_write_closed: bool,
     /// `SO_ERROR`.
     pub(crate) error: Option<Errno>,
     pub(crate) waiters: Waiters,
@@ -130,6 +142,12 @@ impl Core {
             options: Options::new(tcp),
             local: None,
             port: 0,
+            bound: None,
+            chose_port: false,
+            connecting: false,
+            gave_up: false,
+            idle_read_closed: false,
+            idle_write_closed: false,
             error: None,
             waiters: Waiters::default(),
             detached: false,

@@ -174,9 +174,11 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// No port has an owner; the search for free ones begins at a place that differs between nodes.
-    pub(crate) fn new(node: u32) -> Ports {
-        Ports { buckets: FixedMap::default(), next: (node.wrapping_mul(977) + 2_048) % EPHEMERAL_COUNT }
+    /// No port has an owner; the search for free ones begins at a place that differs between nodes
+    /// and protocols, so that nothing is met by its number alone.
+    pub(crate) fn new(node: u32, salt: u32) -> Ports {
+        let next = node.wrapping_mul(977).wrapping_add(salt) % EPHEMERAL_COUNT;
+        Ports { buckets: FixedMap::default(), next }
     }
 
     pub(crate) fn bucket(&self, port: u16) -> Option<&Bucket> {
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn ports_run_out() {
-        let mut ports = Ports::new(3);
+        let mut ports = Ports::new(3, 2_048);
         for index in 0..EPHEMERAL_COUNT {
             let port = ports.choose(|_, bucket| bucket.is_none()).unwrap();
             ports.add(port, index, false);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::buffer::Sink;
 use super::readiness::Events;
-use super::socket::{Addr, Core, Inner, SocketId};
+use super::socket::{Addr, Core, Domain, Inner, SocketId};
 use super::table::Flow;
 use super::{Stack, is_broadcast};
 use crate::error::{Errno, Result};
@@ -70,7 +70,7 @@ impl Udp {
     /// What `poll(2)` would show.
     pub(crate) fn events(&self, core: &Core) -> Events {
         Events {
-            readable: !self.queue.is_empty() || core.error.is_some() || self.read_closed,
+            readable: !self.queue.is_empty() || self.read_closed,
             writable: true,
             read_hang_up: self.read_closed,
             hang_up: self.read_closed && self.write_closed,
@@ -82,14 +82,8 @@ impl Udp {
     /// `recvfrom(2)`.
     pub(crate) fn recv(&mut self, core: &mut Core, sink: &mut impl Sink, peek: bool) -> Result<Received> {
         core.check_error()?;
-        let Some(datagram) = self.queue.front() else {
-            return match self.read_closed {
-                true => {
-                    Ok(Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None })
-                }
-                false => Err(Errno::EAGAIN),
-            };
-        };
+        // As Linux: that reading is over shows only where the call waits.
+        let Some(datagram) = self.queue.front() else { return Err(Errno::EAGAIN) };
         let received = Received {
             len: sink.take(&datagram.data),
             full_len: datagram.data.len(),
@@ -105,29 +99,76 @@ impl Udp {
     }
 }
 
+/// Whether what comes from `from` is for a socket that is connected to `peer`, whose port may be any.
+fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
+    peer.ip() == from.ip() && (peer.port() == 0 || peer.port() == from.port())
+}
+
 impl Stack {
     /// `connect(2)` of a UDP socket: fixes the peer.
     pub(crate) fn udp_connect(&mut self, id: SocketId, remote: SocketAddr) -> Result<()> {
+        self.ensure_port(id)?;
         let remote = self.destination(id, remote)?;
         let core = &self.table.find(id)?.core;
         if is_broadcast(remote.ip()) && !core.options.broadcast {
             return Err(Errno::EACCES);
         }
-        let bound = core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
-        let ip = match bound {
-            Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(Errno::ENETUNREACH),
+        let own = core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let asked = core.bound.is_some_and(|bound| !bound.ip().is_unspecified());
+        let ip = match own {
+            // As Linux: an address of IPv6 that an earlier `connect` had chosen stays, and is not used.
+            Some(ip) if ip.is_ipv6() && remote.is_ipv4() && !asked => ip,
+            Some(ip) if ip.is_ipv6() && remote.is_ipv4() => return Err(Errno::ENETUNREACH),
+            Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
             Some(ip) => ip,
             None => self.source_for(remote.ip())?,
         };
-        if core.port == 0 {
-            self.autobind(id)?;
-        }
         let socket = self.table.find_mut(id)?;
         socket.core.local = Some(SocketAddr::new(ip, socket.core.port));
         if let Inner::Udp(udp) = &mut socket.inner {
             udp.peer = Some(remote);
         }
         Ok(())
+    }
+
+    /// Whatever is asked of a UDP socket, Linux gives it a port first.
+    pub(crate) fn ensure_port(&mut self, id: SocketId) -> Result<()> {
+        if self.table.find(id)?.core.port == 0 { self.autobind(id) } else { Ok(()) }
+    }
+
+    /// `connect(2)` to nowhere: no peer any more, and no port that was not asked for.
+    pub(crate) fn udp_disconnect(&mut self, id: SocketId) -> Result<()> {
+        let socket = self.table.find_mut(id)?;
+        let Inner::Udp(udp) = &mut socket.inner else { return Err(Errno::EOPNOTSUPP) };
+        udp.peer = None;
+        let port = socket.core.port;
+        if let Some(bound) = socket.core.bound {
+            socket.core.local = Some(bound);
+        } else if port != 0 {
+            (socket.core.local, socket.core.port) = (None, 0);
+            self.udp_ports.remove(port, id.index());
+        }
+        Ok(())
+    }
+
+    /// Where a datagram goes: to who was named, else to the peer.
+    fn udp_destination(&mut self, id: SocketId, to: Option<SocketAddr>) -> Result<SocketAddr> {
+        self.ensure_port(id)?;
+        let socket = self.table.find(id)?;
+        let Inner::Udp(udp) = &socket.inner else { return Err(Errno::EOPNOTSUPP) };
+        match (to, udp.peer) {
+            (Some(to), _) if socket.core.options.only_v6 && wire(to).is_ipv4() => Err(Errno::ENETUNREACH),
+            (Some(to), _) if to.port() == 0 => Err(Errno::EINVAL),
+            (Some(to), _) => self.destination(id, to),
+            // As Linux: an IPv6 socket looks at the port once more before it sends by IPv4.
+            (None, Some(peer))
+                if peer.port() == 0 && peer.is_ipv4() && socket.core.domain != Domain::Inet =>
+            {
+                Err(Errno::EINVAL)
+            }
+            (None, Some(peer)) => Ok(peer),
+            (None, None) => Err(Errno::EDESTADDRREQ),
+        }
     }
 
     /// `sendto(2)`.
@@ -138,17 +179,10 @@ impl Stack {
         to: Option<SocketAddr>,
         extra: SendExtra,
     ) -> Result<usize> {
-        let to = match to {
-            Some(to) if to.port() == 0 => return Err(Errno::EINVAL),
-            Some(to) => Some(self.destination(id, to)?),
-            None => None,
-        };
+        let to = self.udp_destination(id, to)?;
         let socket = self.table.find_mut(id)?;
-        let Inner::Udp(udp) = &socket.inner else { return Err(Errno::EOPNOTSUPP) };
-        if udp.write_closed {
-            return Err(Errno::EPIPE);
-        }
-        let Some(to) = to.or(udp.peer) else { return Err(Errno::EDESTADDRREQ) };
+        let over = matches!(&socket.inner, Inner::Udp(udp) if udp.write_closed);
+        let asked = socket.core.bound.is_some_and(|bound| !bound.ip().is_unspecified());
         socket.core.check_error()?;
         if is_broadcast(to.ip()) && !socket.core.options.broadcast {
             return Err(Errno::EACCES);
@@ -173,13 +207,14 @@ impl Stack {
             Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
             Some(ip) => ip,
             None => match bound.filter(|ip| !ip.is_multicast() && !is_broadcast(*ip)) {
-                Some(ip) if ip.is_ipv4() != to.is_ipv4() => return Err(Errno::ENETUNREACH),
-                Some(ip) => ip,
-                None => self.source_for(to.ip())?,
+                Some(ip) if ip.is_ipv4() == to.is_ipv4() => ip,
+                Some(ip) if ip.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
+                Some(_) if asked => return Err(Errno::ENETUNREACH),
+                _ => self.source_for(to.ip())?,
             },
         };
-        if self.table.find(id)?.core.port == 0 {
-            self.autobind(id)?;
+        if over {
+            return Err(Errno::EPIPE);
         }
         let source = SocketAddr::new(source, self.table.find(id)?.core.port);
         let len = data.len();
@@ -234,7 +269,7 @@ impl Stack {
             let wild = socket.core.local.is_some_and(|bound| bound.ip().is_unspecified());
             let fit = if many && !wild { Some(2) } else { socket.core.score(local.ip()) }?;
             match udp.peer {
-                Some(peer) if peer != remote => None,
+                Some(peer) if !is_from(peer, remote) => None,
                 Some(_) => Some(fit + 4),
                 None => Some(fit),
             }
@@ -261,14 +296,20 @@ impl Stack {
         group
     }
 
-    /// An ICMP error about a datagram that a socket here had sent: only a connected one hears of it.
+    /// An ICMP error about a datagram that a socket here had sent: only a connected one hears of
+    /// it, or one that asked to by `IP_RECVERR`.
     pub(crate) fn udp_unreachable(&mut self, packet: &Packet, icmp: Unreachable) {
         let Some(bucket) = self.udp_ports.bucket(packet.destination.port()) else { return };
         let owners: Vec<u32> = bucket.owners.iter().copied().collect();
         for owner in owners {
             let Some(socket) = self.table.get_mut(owner) else { continue };
             let Inner::Udp(udp) = &socket.inner else { continue };
-            if udp.peer == Some(wire(icmp.original)) {
+            let is_own = socket.core.score(packet.destination.ip()).is_some();
+            let hears = match udp.peer {
+                Some(peer) => is_from(peer, wire(icmp.original)),
+                None => socket.core.options.receives_errors(),
+            };
+            if is_own && hears {
                 let errno = match icmp.reason {
                     Reason::Port => Errno::ECONNREFUSED,
                     Reason::Host => Errno::EHOSTUNREACH,

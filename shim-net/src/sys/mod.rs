@@ -86,9 +86,27 @@ pub(crate) fn pipe_access(id: SocketId) -> io::Result<(bool, bool)> {
     call(id, |stack, _| stack.pipe_access(id))
 }
 
-/// How much there is to read in a pipe.
-pub(crate) fn pipe_len(id: SocketId) -> io::Result<usize> {
-    call(id, |stack, _| stack.pipe_len(id))
+/// How much a read would give: of a datagram socket the next datagram.
+///
+/// # Errors
+/// `EINVAL` of a listener.
+pub(crate) fn unread(id: SocketId) -> io::Result<usize> {
+    call(id, |stack, _| stack.unread(id))
+}
+
+/// As [`connect`], with an address that is wrong by itself: what the socket says first, else `errno`.
+pub(crate) fn connect_wrong(id: SocketId, errno: Errno) -> io::Result<()> {
+    call(id, |stack, cx| stack.connect_wrong(id, errno, cx.now))
+}
+
+/// As [`connect`], to nowhere: the socket has no peer any more.
+pub(crate) fn disconnect(id: SocketId) -> io::Result<()> {
+    call(id, |stack, cx| stack.disconnect(id, cx.now))
+}
+
+/// Gives a UDP socket that is to send a port, as Linux does before it looks where to.
+pub(crate) fn ensure_port(id: SocketId) -> io::Result<()> {
+    call(id, |stack, _| stack.ensure_port(id))
 }
 
 /// Changes the size of a pipe's buffer.
@@ -298,10 +316,18 @@ pub fn forget(id: SocketId, waker: &Waker) {
 /// # Errors
 /// The connection's; `EAGAIN` while it is under way.
 pub(crate) fn connected(id: SocketId) -> io::Result<()> {
-    call(id, |stack, _| {
-        stack.table.find_mut(id)?.core.check_error()?;
+    call(id, |stack, cx| {
+        let socket = stack.table.find_mut(id)?;
+        if let Some(errno) = socket.core.error.take() {
+            stack.disconnect(id, cx.now)?;
+            return Err(errno);
+        }
         let events = stack.events(id)?;
-        if events.writable || events.hang_up { Ok(()) } else { Err(Errno::EAGAIN) }
+        if !(events.writable || events.hang_up) {
+            return Err(Errno::EAGAIN);
+        }
+        stack.table.find_mut(id)?.core.connecting = false;
+        Ok(())
     })
 }
 

@@ -102,6 +102,10 @@ impl Conn<'_> {
             return false;
         }
         self.established(segment);
+        if self.core.idle_write_closed {
+            // Inherited from a listener that had been shut down before it was one.
+            self.shut_write();
+        }
         true
     }
 

@@ -45,7 +45,7 @@ impl Stack {
             Inner::Tcp(_) => return Err(Errno::EINVAL),
             _ => return Err(Errno::EOPNOTSUPP),
         }
-        if socket.core.local.is_none() {
+        if socket.core.port == 0 {
             self.autobind(id)?;
         }
         self.check_listen(id)?;
@@ -93,6 +93,7 @@ impl Stack {
             return;
         }
         let (domain, options) = (socket.core.domain, socket.core.options.clone());
+        let closed = (socket.core.idle_read_closed, socket.core.idle_write_closed);
         let mss = if options.max_segment > 0 { mss.min(options.max_segment) } else { mss };
         let mut t = Tcb::new(State::SynReceived, packet.destination, packet.source, iss, mss);
         t.parent = Some(parent);
@@ -102,6 +103,7 @@ impl Stack {
         self.tcp_ports.add(packet.destination.port(), index, false);
         if let Some(child) = self.table.get_mut(index) {
             child.core.options = options;
+            (child.core.idle_read_closed, child.core.idle_write_closed) = closed;
             child.core.local = Some(packet.destination);
             child.core.port = packet.destination.port();
         }

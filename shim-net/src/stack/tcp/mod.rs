@@ -138,9 +138,18 @@ impl Tcp {
     pub(crate) fn events(&self, core: &Core) -> Events {
         let error = core.error.is_some();
         let t = match self {
-            Tcp::Idle => return Events { writable: true, hang_up: true, error, ..Events::default() },
+            Tcp::Idle => {
+                return Events {
+                    readable: core.idle_read_closed,
+                    writable: true,
+                    read_hang_up: core.idle_read_closed,
+                    hang_up: true,
+                    error,
+                    ..Events::default()
+                };
+            }
             Tcp::Listener(listener) => {
-                return Events { readable: !listener.ready.is_empty(), error, ..Events::default() };
+                return Events { readable: !listener.ready.is_empty(), ..Events::default() };
             }
             Tcp::Connection(t) => t,
         };
@@ -148,8 +157,8 @@ impl Tcp {
             return Events { error, ..Events::default() };
         }
         let closed = t.state == State::Closed;
-        let read_over = t.read_eof || t.read_closed || closed;
-        let write_over = t.write_closed || closed;
+        let read_over = t.read_eof || t.read_closed || closed || core.idle_read_closed;
+        let write_over = t.write_closed || closed || core.idle_write_closed;
         Events {
             readable: t.receive.len() > 0 || read_over,
             writable: write_over || has_room(t, core),
@@ -181,20 +190,21 @@ impl Conn<'_> {
             }
             return Ok(len);
         }
-        self.core.check_error()?;
-        if self.t.read_eof || self.t.read_closed || (self.t.state == State::Closed && self.t.connected) {
+        if self.t.read_eof {
+            // As Linux: after the end no error is told of.
             return Ok(0);
         }
-        if self.t.state == State::Closed {
-            return Err(Errno::ENOTCONN);
-        }
-        if sink.is_full() { Ok(0) } else { Err(Errno::EAGAIN) }
+        self.core.check_error()?;
+        // As Linux: also where nothing was asked for, there must be something, or the end.
+        let over = self.t.read_closed || self.core.idle_read_closed;
+        let over = over || self.t.state == State::Closed;
+        if over { Ok(0) } else { Err(Errno::EAGAIN) }
     }
 
     /// `send(2)`.
     pub(crate) fn send(&mut self, data: &[std::io::IoSlice<'_>]) -> Result<usize> {
         self.core.check_error()?;
-        if self.t.write_closed || self.t.state == State::Closed {
+        if self.t.write_closed || self.core.idle_write_closed || self.t.state == State::Closed {
             return Err(Errno::EPIPE);
         }
         if matches!(self.t.state, State::SynSent | State::SynReceived) {

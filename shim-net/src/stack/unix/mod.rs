@@ -6,17 +6,22 @@
 //! A path is a name in the node's own table, not a file. What a closed socket leaves behind there may be
 //! bound again, because the `unlink` that programs do first goes to the real file system.
 
+mod datagram;
+mod names;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::Stack;
-use super::buffer::{ReceiveBuffer, Sink, gather};
-use super::readiness::Events;
-use super::socket::{Addr, Core, Domain, Inner, Kind, SocketId, UnixAddr};
-use super::udp::Received;
 use crate::error::{Errno, Result};
+use crate::stack::Stack;
+use crate::stack::buffer::{ReceiveBuffer, Sink, gather};
+use crate::stack::readiness::Events;
+use crate::stack::socket::{Core, Domain, Inner, Kind, SocketId, UnixAddr};
+use crate::stack::udp::Received;
+use datagram::is_full;
+use names::{key, named};
 
 /// What only a Unix socket has.
 pub(crate) struct Unix {
@@ -24,7 +29,7 @@ pub(crate) struct Unix {
     pub(crate) peer: Option<SocketId>,
     pub(crate) peer_name: UnixAddr,
     pub(crate) role: Role,
-    /// Whether the application reads, or writes, no more.
+    /// Whether there is nothing to read, or no way to write, any more; by which side's doing is all the same.
     pub(crate) read_closed: bool,
     pub(crate) write_closed: bool,
 }
@@ -38,12 +43,11 @@ pub(crate) enum Role {
         ready: VecDeque<u32>,
     },
     Stream {
+        /// What came, and from where.
         receive: ReceiveBuffer,
-        /// Whether the peer writes no more.
-        eof: bool,
     },
     Datagram {
-        queue: VecDeque<(Bytes, UnixAddr)>,
+        queue: VecDeque<(Bytes, Sender)>,
         /// Senders that found the queue full.
         blocked: Vec<SocketId>,
     },
@@ -51,6 +55,17 @@ pub(crate) enum Role {
 
 /// As Linux' `net.unix.max_dgram_qlen`.
 const MOST_DATAGRAMS: usize = 10;
+/// What a datagram costs in the sender's buffer beside its data.
+const DATAGRAM_COST: usize = 768;
+/// What of a send buffer no datagram may use.
+const DATAGRAM_OVERHEAD: usize = 32;
+
+/// Who sent a datagram, and the name that it had then.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    id: SocketId,
+    name: UnixAddr,
+}
 
 impl Unix {
     pub(crate) fn new(kind: Kind) -> Unix {
@@ -66,6 +81,14 @@ impl Unix {
             read_closed: false,
             write_closed: false,
         }
+    }
+}
+
+impl Unix {
+    /// Whether a datagram socket, `own`, takes what `from` sends: where it has a peer, from that one only.
+    fn takes_from(&self, from: SocketId, own: SocketId) -> bool {
+        debug_assert!(from.node() == own.node());
+        self.peer.is_none_or(|peer| peer == from)
     }
 }
 
@@ -90,35 +113,9 @@ impl Stack {
         let (core, unix) = self.unix(id)?;
         unix.peer = Some(peer);
         if core.kind == Kind::Stream {
-            unix.role = Role::Stream { receive: ReceiveBuffer::default(), eof: false };
+            unix.role = Role::Stream { receive: ReceiveBuffer::default() };
         }
         Ok(())
-    }
-
-    /// `bind(2)`; without a name the kernel makes an abstract one.
-    pub(crate) fn unix_bind(&mut self, id: SocketId, name: &UnixAddr) -> Result<()> {
-        if self.unix(id)?.1.name != UnixAddr::Unnamed {
-            return Err(Errno::EINVAL);
-        }
-        let mut name = name.clone();
-        while name == UnixAddr::Unnamed {
-            let own = UnixAddr::Abstract(format!("{:05x}", self.next_unix_serial()).into_bytes());
-            if !self.unix_names.contains_key(&own) {
-                name = own;
-            }
-        }
-        // A path outlives its socket until somebody removes the file; an abstract name does not.
-        if matches!((&name, self.unix_names.get(&name)), (UnixAddr::Path(_), Some(_)) | (_, Some(Some(_)))) {
-            return Err(Errno::EADDRINUSE);
-        }
-        self.unix_names.insert(name.clone(), Some(id));
-        self.unix(id)?.1.name = name;
-        Ok(())
-    }
-
-    /// Somebody removed the file: the name is free, the socket goes on.
-    pub(crate) fn unix_unlink(&mut self, path: &[u8]) -> bool {
-        self.unix_names.remove(&UnixAddr::Path(path.to_vec())).is_some()
     }
 
     /// `listen(2)`.
@@ -138,41 +135,28 @@ impl Stack {
         Ok(())
     }
 
-    /// The socket bound to `name`.
-    fn unix_find(&self, name: &UnixAddr) -> Result<SocketId> {
-        match (self.unix_names.get(name), name) {
-            (Some(Some(id)), _) => Ok(*id),
-            (None, UnixAddr::Path(_)) => Err(Errno::ENOENT),
-            _ => Err(Errno::ECONNREFUSED),
-        }
-    }
-
     /// `connect(2)`.
     pub(crate) fn unix_connect(&mut self, id: SocketId, name: &UnixAddr) -> Result<()> {
         let (core, unix) = self.unix(id)?;
-        let kind = core.kind;
-        match unix.role {
-            Role::Stream { .. } => return Err(Errno::EISCONN),
-            Role::Listener { .. } => return Err(Errno::EINVAL),
-            _ => {}
-        }
-        let own_name = unix.name.clone();
-        let target = self.unix_find(name)?;
-        let (core, unix) = self.unix(target)?;
-        if core.kind != kind {
-            return Err(Errno::EPROTOTYPE);
-        }
+        let (kind, own_name) = (core.kind, unix.name.clone());
+        let target = self.unix_find(name, kind)?;
         if kind == Kind::Datagram {
-            let unix = self.unix(id)?.1;
-            unix.peer = Some(target);
-            unix.peer_name = name.clone();
-            return Ok(());
+            return self.unix_connect_datagram(id, target, name);
         }
+        let (core, unix) = self.unix(target)?;
         let Role::Listener { backlog, ready } = &unix.role else { return Err(Errno::ECONNREFUSED) };
+        if unix.read_closed {
+            return Err(Errno::ECONNREFUSED);
+        }
         if ready.len() as u32 > *backlog {
             return Err(Errno::EAGAIN);
         }
         let options = core.options.clone();
+        match self.unix(id)?.1.role {
+            Role::Stream { .. } => return Err(Errno::EISCONN),
+            Role::Listener { .. } => return Err(Errno::EINVAL),
+            _ => {}
+        }
         let child = self.socket(Domain::Unix, Kind::Stream)?;
         self.join(child, id)?;
         self.join(id, child)?;
@@ -193,6 +177,9 @@ impl Stack {
 
     /// `accept(2)`.
     pub(crate) fn unix_accept(&mut self, id: SocketId) -> Result<SocketId> {
+        if self.unix(id)?.0.kind == Kind::Datagram {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let Role::Listener { ready, .. } = &mut self.unix(id)?.1.role else { return Err(Errno::EINVAL) };
         let index = ready.pop_front().ok_or(Errno::EAGAIN)?;
         let child = self.table.get(index).expect("invariant: a queued connection is in the table");
@@ -207,18 +194,23 @@ impl Stack {
         to: Option<&UnixAddr>,
     ) -> Result<usize> {
         let (core, unix) = self.unix(id)?;
-        core.check_error()?;
         let limit = core.options.send_buffer;
+        match unix.role {
+            Role::Datagram { .. } => return self.unix_send_datagram(id, gather(data, usize::MAX), to),
+            Role::Stream { .. } if to.is_some() => return Err(Errno::EISCONN),
+            _ if to.is_some() => return Err(Errno::EOPNOTSUPP),
+            Role::Idle | Role::Listener { .. } => return Err(Errno::ENOTCONN),
+            Role::Stream { .. } => {}
+        }
         if unix.write_closed {
             return Err(Errno::EPIPE);
         }
-        match unix.role {
-            Role::Idle | Role::Listener { .. } => return Err(Errno::ENOTCONN),
-            Role::Datagram { .. } => return self.unix_send_datagram(id, gather(data, usize::MAX), to),
-            Role::Stream { .. } if to.is_some() => return Err(Errno::EISCONN),
-            Role::Stream { .. } => {}
+        if data.iter().all(|slice| slice.is_empty()) {
+            return Ok(0);
         }
-        let Some(peer) = unix.peer.and_then(|peer| self.table.find_mut(peer).ok()) else {
+        core.check_error()?;
+        let peer = unix.peer;
+        let Some(peer) = peer.and_then(|peer| self.table.find_mut(peer).ok()) else {
             return Err(Errno::EPIPE);
         };
         let Inner::Unix(Unix { role: Role::Stream { receive, .. }, read_closed, .. }) = &mut peer.inner
@@ -227,9 +219,6 @@ impl Stack {
         };
         if *read_closed {
             return Err(Errno::EPIPE);
-        }
-        if data.iter().all(|slice| slice.is_empty()) {
-            return Ok(0);
         }
         let room = limit.saturating_sub(receive.len());
         if room == 0 {
@@ -242,53 +231,23 @@ impl Stack {
         Ok(len)
     }
 
-    fn unix_send_datagram(&mut self, id: SocketId, data: Bytes, to: Option<&UnixAddr>) -> Result<usize> {
-        let (core, unix) = self.unix(id)?;
-        if data.len() > core.options.send_buffer {
-            return Err(Errno::EMSGSIZE);
-        }
-        let (name, peer) = (unix.name.clone(), unix.peer);
-        let target = match to {
-            Some(to) => self.unix_find(to)?,
-            None => peer.ok_or(Errno::ENOTCONN)?,
-        };
-        let Ok((core, unix)) = self.unix(target) else { return Err(Errno::ECONNREFUSED) };
-        if unix.peer.is_some_and(|peer| peer != id) {
-            return Err(Errno::EPERM);
-        }
-        if unix.read_closed {
-            return Err(Errno::EPIPE);
-        }
-        let Role::Datagram { queue, blocked } = &mut unix.role else {
-            debug_assert!(core.kind == Kind::Stream);
-            return Err(Errno::EPROTOTYPE);
-        };
-        if queue.len() > MOST_DATAGRAMS {
-            if !blocked.contains(&id) {
-                blocked.push(id);
-            }
-            return Err(Errno::EAGAIN);
-        }
-        let len = data.len();
-        queue.push_back((data, name));
-        if let Ok(socket) = self.table.find_mut(target) {
-            socket.core.wake_readers(&mut self.fx);
-        }
-        Ok(len)
-    }
-
     /// `recvfrom(2)`.
     pub(crate) fn unix_recv(&mut self, id: SocketId, sink: &mut impl Sink, peek: bool) -> Result<Received> {
+        let sender = match &self.unix(id)?.1 {
+            Unix { role: Role::Datagram { queue, .. }, .. } => queue.front().map(|(_, from)| from.clone()),
+            unix => unix.peer.map(|id| Sender { id, name: unix.peer_name.clone() }),
+        };
+        let from = sender.map_or(UnixAddr::Unnamed, |sender| self.unix_name_of(&sender));
         let (core, unix) = self.unix(id)?;
         let peer = unix.peer;
         let result = match &mut unix.role {
             Role::Idle => return Err(Errno::EINVAL),
             Role::Listener { .. } => return Err(Errno::EINVAL),
-            Role::Stream { receive, eof } => {
+            Role::Stream { receive } => {
                 let held = receive.len();
                 if held == 0 {
                     core.check_error()?;
-                    if !(*eof || unix.read_closed || sink.is_full()) {
+                    if !unix.read_closed {
                         return Err(Errno::EAGAIN);
                     }
                 }
@@ -296,19 +255,17 @@ impl Stack {
                 if len > 0 && !peek {
                     self.wake_peer_writers(peer);
                 }
-                return Ok(Received { len, full_len: len, from: None, to: None, ecn: 0, segment_size: None });
+                let from = (held > 0).then_some(from).and_then(named);
+                return Ok(Received { len, full_len: len, from, to: None, ecn: 0, segment_size: None });
             }
             Role::Datagram { queue, blocked } => {
                 core.check_error()?;
-                let Some((data, from)) = queue.front() else {
-                    let nothing =
-                        Received { len: 0, full_len: 0, from: None, to: None, ecn: 0, segment_size: None };
-                    return if unix.read_closed { Ok(nothing) } else { Err(Errno::EAGAIN) };
-                };
+                // As Linux: the end of it shows only where the call waits.
+                let Some((data, _)) = queue.front() else { return Err(Errno::EAGAIN) };
                 let received = Received {
                     len: sink.take(data),
                     full_len: data.len(),
-                    from: Some(Addr::Unix(from.clone())),
+                    from: named(from),
                     to: None,
                     ecn: 0,
                     segment_size: None,
@@ -341,21 +298,24 @@ impl Stack {
     /// `shutdown(2)`.
     pub(crate) fn unix_shutdown(&mut self, id: SocketId, read: bool, write: bool) -> Result<()> {
         let (core, unix) = self.unix(id)?;
-        if core.kind == Kind::Stream && !matches!(unix.role, Role::Stream { .. }) {
-            return Err(Errno::ENOTCONN);
-        }
         unix.read_closed |= read;
         unix.write_closed |= write;
         let (peer, stream) = (unix.peer, core.kind == Kind::Stream);
-        let socket = self.table.find_mut(id)?;
-        socket.core.wake_all(&mut self.fx);
-        if let (true, Some(Ok(peer))) = (stream, peer.map(|peer| self.table.find_mut(peer))) {
-            if let Inner::Unix(Unix { role: Role::Stream { eof, .. }, .. }) = &mut peer.inner {
-                *eof |= write;
-            }
-            peer.core.wake_all(&mut self.fx);
+        self.table.find_mut(id)?.core.wake_all(&mut self.fx);
+        if stream {
+            self.unix_end_peer(peer, write, read);
         }
         Ok(())
+    }
+
+    /// The other end of a stream reads, or writes, no more.
+    fn unix_end_peer(&mut self, peer: Option<SocketId>, read: bool, write: bool) {
+        let Some(Ok(socket)) = peer.map(|peer| self.table.find_mut(peer)) else { return };
+        if let Inner::Unix(unix) = &mut socket.inner {
+            unix.read_closed |= read;
+            unix.write_closed |= write;
+        }
+        socket.core.wake_all(&mut self.fx);
     }
 
     /// `close(2)`: the peer reads the end, or a reset where something was not read.
@@ -363,12 +323,12 @@ impl Stack {
         let Some(socket) = self.table.get_mut(index) else { return };
         let id = socket.core.id;
         let Inner::Unix(unix) = &mut socket.inner else { return };
-        let (name, peer) = (unix.name.clone(), unix.peer);
+        let (name, peer) = (key(&unix.name, socket.core.kind), unix.peer);
         let role = std::mem::replace(&mut unix.role, Role::Idle);
         self.free(index);
         if self.unix_names.get(&name) == Some(&Some(id)) {
-            match name {
-                UnixAddr::Path(_) => self.unix_names.insert(name, None),
+            match name.0 {
+                UnixAddr::Path(_) => self.unix_names.insert(name.clone(), None),
                 _ => self.unix_names.remove(&name),
             };
         }
@@ -380,17 +340,21 @@ impl Stack {
                     self.unix_close(child);
                 }
             }
-            Role::Stream { receive, .. } => {
-                let Some(Ok(peer)) = peer.map(|peer| self.table.find_mut(peer)) else { return };
-                if let Inner::Unix(Unix { role: Role::Stream { eof, .. }, .. }) = &mut peer.inner {
-                    *eof = true;
-                }
-                if receive.len() > 0 {
+            Role::Stream { receive } => {
+                if receive.len() > 0
+                    && let Some(Ok(peer)) = peer.map(|peer| self.table.find_mut(peer))
+                {
                     peer.core.error = Some(Errno::ECONNRESET);
                 }
-                peer.core.wake_all(&mut self.fx);
+                if let Some(Ok(peer)) = peer.map(|peer| self.table.find_mut(peer))
+                    && let Inner::Unix(other) = &mut peer.inner
+                {
+                    other.peer_name = name.0.clone();
+                }
+                self.unix_end_peer(peer, true, true);
             }
             Role::Datagram { blocked, .. } => {
+                self.unix_remember_name(id, &name.0);
                 for sender in blocked {
                     self.wake_peer_writers(Some(sender));
                 }
@@ -412,43 +376,34 @@ impl Stack {
     /// What `poll(2)` would show.
     pub(crate) fn unix_events(&self, core: &Core, unix: &Unix) -> Events {
         let peer = unix.peer.and_then(|peer| self.table.find(peer).ok());
-        let error = core.error.is_some();
-        match &unix.role {
-            Role::Idle => Events { writable: true, hang_up: true, error, ..Events::default() },
-            Role::Listener { ready, .. } => {
-                Events { readable: !ready.is_empty(), error, ..Events::default() }
-            }
-            Role::Stream { receive, eof } => {
+        let over = unix.read_closed && unix.write_closed;
+        let (queued, writable) = match &unix.role {
+            Role::Idle => (false, true),
+            Role::Listener { ready, .. } => (!ready.is_empty(), false),
+            Role::Stream { receive } => {
                 let waiting = peer.map_or(0, |peer| match &peer.inner {
                     Inner::Unix(Unix { role: Role::Stream { receive, .. }, .. }) => receive.len(),
                     _ => 0,
                 });
-                let read_over = *eof || unix.read_closed;
-                Events {
-                    readable: receive.len() > 0 || read_over || error,
-                    writable: peer.is_none() || unix.write_closed || waiting * 4 <= core.options.send_buffer,
-                    read_hang_up: read_over,
-                    hang_up: peer.is_none() || (read_over && unix.write_closed),
-                    error,
-                    ..Events::default()
-                }
+                (receive.len() > 0, waiting * 4 <= core.options.send_buffer)
             }
             Role::Datagram { queue, .. } => {
                 let full = peer.is_some_and(|peer| match &peer.inner {
-                    Inner::Unix(Unix { role: Role::Datagram { queue, .. }, .. }) => {
-                        queue.len() > MOST_DATAGRAMS
+                    Inner::Unix(Unix { role: Role::Datagram { queue, .. }, peer: back, .. }) => {
+                        is_full(queue, *back == Some(core.id), core.options.send_buffer)
                     }
                     _ => false,
                 });
-                Events {
-                    readable: !queue.is_empty() || unix.read_closed || error,
-                    writable: !full,
-                    read_hang_up: unix.read_closed,
-                    hang_up: unix.read_closed && unix.write_closed,
-                    error,
-                    ..Events::default()
-                }
+                (!queue.is_empty(), !full)
             }
+        };
+        Events {
+            readable: queued || unix.read_closed,
+            writable,
+            read_hang_up: unix.read_closed,
+            hang_up: over || matches!(unix.role, Role::Idle),
+            error: core.error.is_some(),
+            ..Events::default()
         }
     }
 }
