@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{OwnedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context, Poll};
@@ -37,6 +38,12 @@ pub(super) enum ReadEnd {
     Memory(DuplexStream),
     Real(RealReader),
 }
+
+// As tokio's: what is left of a pipe after a panic is bytes.
+impl UnwindSafe for WriteEnd {}
+impl RefUnwindSafe for WriteEnd {}
+impl UnwindSafe for ReadEnd {}
+impl RefUnwindSafe for ReadEnd {}
 
 impl WriteEnd {
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
