@@ -90,7 +90,8 @@ pub(crate) fn deliver(shared: &Arc<Shared>) {
 pub(crate) fn wait(shared: &Shared) -> bool {
     let external = &shared.external;
     let busy = external.under_way.load(Ordering::Acquire) > 0;
-    if !busy && !(shared.is_ambient && external.listens()) {
+    let listens = shared.is_ambient && external.listens();
+    if !(busy || listens) {
         return false;
     }
     let (next, limit) = shared.with(|world| (world.queue.next_at(), world.config.real_limit));

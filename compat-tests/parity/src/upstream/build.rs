@@ -105,6 +105,7 @@ pub(crate) fn prepare(suite: &Suite) -> Result<PathBuf, String> {
     if !suite.beside {
         copy(&source, &folder)?;
         let _ = fs::remove_file(folder.join("Cargo.lock"));
+        lock(suite, &folder)?;
         let path = folder.join("Cargo.toml");
         let manifest = fs::read_to_string(&path).map_err(io(&path))?;
         fs::write(&path, format!("{manifest}\n[workspace]\n")).map_err(io(&path))?;
@@ -122,7 +123,23 @@ pub(crate) fn prepare(suite: &Suite) -> Result<PathBuf, String> {
     fs::create_dir_all(folder.join("src")).map_err(io(&folder))?;
     fs::write(folder.join("Cargo.toml"), manifest).map_err(io(&folder))?;
     fs::write(folder.join("src/lib.rs"), "").map_err(io(&folder))?;
+    lock(suite, &folder)?;
     Ok(folder)
+}
+
+/// Has the suite built with the releases that it was last listed with.
+fn lock(suite: &Suite, folder: &Path) -> Result<(), String> {
+    let kept = PathBuf::from(format!("compat-tests/upstream/{}.lock", suite.name));
+    if kept.exists() {
+        fs::copy(&kept, folder.join("Cargo.lock")).map_err(io(&kept))?;
+    }
+    Ok(())
+}
+
+/// Keeps the releases that the suite in `folder` was built with.
+pub(crate) fn keep_lock(suite: &Suite, folder: &Path) -> Result<(), String> {
+    let kept = PathBuf::from(format!("compat-tests/upstream/{}.lock", suite.name));
+    fs::copy(folder.join("Cargo.lock"), &kept).map_err(io(&kept)).map(drop)
 }
 
 /// Builds the test programs; those that do not build are told on standard error.

@@ -84,6 +84,9 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
         let folder = build::prepare(suite)?;
         let programs = build::build(suite, &folder, &options)?;
         let results = tests::run_all(&programs, &folder, &options)?;
+        if options.write {
+            build::keep_lock(suite, &folder)?;
+        }
         report(suite, &options, &results, &mut wrong)?;
     }
     if wrong.is_empty() { Ok(()) } else { Err(format!("these do not pass:\n  {}", wrong.join("\n  "))) }

@@ -49,7 +49,7 @@ impl Plan {
             },
         };
         let without_variables =
-            field(&text, "env").is_some_and(|lines| lines.iter().any(|line| *line == "        clear: true,"));
+            field(&text, "env").is_some_and(|lines| lines.contains(&"        clear: true,"));
         Ok(Plan {
             stdin: stream("stdin")?,
             stdout: stream("stdout")?,
