@@ -26,10 +26,15 @@ pub struct Net {
     pub(crate) fabric: Fabric,
     /// The descriptors that simulated sockets have, for the host layer.
     pub(crate) descriptors: crate::host::table::Descriptors,
+    /// Registrations that the reactor must tell of something, and whether its turn is in the queue.
+    marked: Vec<(SocketId, u32)>,
+    turn_is_due: bool,
 }
 
 /// Token of a socket's timer: this bit and the socket's number. Else the token is a packet's place.
 const TIMER: u64 = 1 << ID_BITS;
+/// Token of the reactor's turn.
+const TURN: u64 = 1 << 63;
 
 impl Net {
     /// The stack of `node`, made at its first use.
@@ -60,7 +65,41 @@ impl Net {
         }
         let result = f(stack, cx);
         self.flush(node, cx);
+        if !self.marked.is_empty() && !self.turn_is_due {
+            // Before the next poll, as a reactor's turn is.
+            self.turn_is_due = true;
+            cx.schedule(cx.now, TURN);
+        }
         result
+    }
+
+    /// A packet arrives, or a socket's timer is due.
+    fn event(&mut self, token: u64, cx: &mut DeviceContext<'_>) {
+        if token & TIMER != 0 {
+            let id = SocketId(token & !TIMER);
+            self.stack(id.node()).on_timer(id, cx.now);
+            return self.flush(id.node(), cx);
+        }
+        let Some(flight) = self.fabric.arrive(token as u32) else { return };
+        let stack = self.stack(flight.to);
+        if stack.life == Life::Off {
+            self.fabric.stats.dead_host += 1;
+            return;
+        }
+        stack.receive(flight.packet, cx.now);
+        if flight.from != flight.to {
+            self.fabric.stats.delivered += 1;
+        }
+        self.flush(flight.to, cx);
+    }
+
+    /// The reactor's turn: tells each marked registration what its socket is ready for.
+    fn turn(&mut self, cx: &mut DeviceContext<'_>) {
+        for (id, key) in std::mem::take(&mut self.marked) {
+            let stack = self.stack(id.node());
+            stack.turn(id, key);
+            cx.wakes.append(&mut stack.fx.wakes);
+        }
     }
 
     /// Carries away what the stack of `node` has left: packets, wakers, timers.
@@ -71,6 +110,7 @@ impl Net {
         }
         let stack = &mut self.stacks[place];
         cx.wakes.append(&mut stack.fx.wakes);
+        self.marked.append(&mut stack.fx.marked);
         for (id, at) in stack.fx.arms.drain(..) {
             let Some(socket) = stack.table.get_mut(id.index()) else { continue };
             let core = &mut socket.core;
@@ -151,22 +191,19 @@ fn record(cx: &mut DeviceContext<'_>, from: u32, to: u32, verdict: Verdict, dige
 
 impl Device for Net {
     fn fire(&mut self, token: u64, cx: &mut DeviceContext<'_>) {
-        if token & TIMER != 0 {
-            let id = SocketId(token & !TIMER);
-            self.stack(id.node()).on_timer(id, cx.now);
-            return self.flush(id.node(), cx);
+        if token == TURN {
+            self.turn_is_due = false;
+        } else {
+            self.event(token, cx);
         }
-        let Some(flight) = self.fabric.arrive(token as u32) else { return };
-        let stack = self.stack(flight.to);
-        if stack.life == Life::Off {
-            self.fabric.stats.dead_host += 1;
-            return;
+        self.turn(cx);
+    }
+
+    fn runtime_ended(&mut self, runtime: u64, cx: &mut DeviceContext<'_>) {
+        for node in 0..self.stacks.len() as u32 {
+            self.stack(node).end_runtime(runtime);
+            self.flush(node, cx);
         }
-        stack.receive(flight.packet, cx.now);
-        if flight.from != flight.to {
-            self.fabric.stats.delivered += 1;
-        }
-        self.flush(flight.to, cx);
     }
 
     fn node_changed(&mut self, node: NodeId, name: &str, change: NodeChange, cx: &mut DeviceContext<'_>) {
@@ -183,6 +220,7 @@ impl Device for Net {
             }
         }
         self.flush(number, cx);
+        self.turn(cx);
     }
 
     fn describe(&self, node: NodeId, out: &mut Vec<String>) {
@@ -194,6 +232,9 @@ impl Device for Net {
     }
 
     fn describe_event(&self, token: u64) -> String {
+        if token == TURN {
+            return "turn of the reactor".to_owned();
+        }
         if token & TIMER != 0 {
             let id = SocketId(token & !TIMER);
             let stack = self.stacks.get(id.node() as usize);

@@ -22,6 +22,7 @@ pub(crate) fn line(socket: &Socket) -> String {
         (Domain::Inet, Kind::Datagram) => "udp",
         (Domain::Inet6, Kind::Datagram) => "udp6",
         (Domain::Unix, _) => "unix",
+        (Domain::Pipe, _) => "pipe",
     };
     let local = core.local.map_or_else(|| "*:*".to_owned(), |local| core.show(local).to_string());
     let (received, sent, local, remote, state) = match &socket.inner {
@@ -35,6 +36,10 @@ pub(crate) fn line(socket: &Socket) -> String {
         Inner::Udp(udp) => {
             let remote = udp.peer.map_or_else(|| "*:*".to_owned(), |peer| core.show(peer).to_string());
             (udp.queued_bytes, 0, local, remote, if udp.peer.is_some() { "ESTABLISHED" } else { "" })
+        }
+        Inner::Pipe(end) => {
+            let way = if end.reads { "to read" } else { "to write" };
+            (0, 0, way.to_owned(), String::new(), "")
         }
         Inner::Unix(unix) => {
             let (held, state) = match &unix.role {

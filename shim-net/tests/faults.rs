@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use std::time::Duration;
 
-use real::io::{Interest, ReadBuf, Ready};
+use real::io::{Interest, Ready};
 use shim_net::control::{self, Latency, LinkConfig};
-use shim_net::sys::{self, Addr, Domain, Kind, SendExtra, SocketId, Wait};
+use shim_net::sys::{self, Addr, Direction, Domain, Kind, SendExtra, SocketId, reactor};
 use shim_runtime::config::Config;
 use shim_runtime::node::{Crash, NodeId, NodeMain, crash, spawn_node, start};
 use shim_runtime::run::{MainRuntime, run};
@@ -63,7 +63,24 @@ async fn connect(to: SocketAddr) -> io::Result<SocketId> {
     let id = sys::socket(Domain::Inet, Kind::Stream)?;
     let begun = sys::connect(id, &Addr::Inet(to)).unwrap_err();
     assert_eq!(begun.raw_os_error(), Some(libc::EINPROGRESS));
-    poll_fn(|cx| sys::poll_connect(id, Wait::Slot, cx)).await.map(|()| id)
+    let wait = reactor::register(id, Interest::WRITABLE, Ready::EMPTY)?;
+    poll_fn(|cx| reactor::poll_direction(wait, Direction::Write, cx)).await?;
+    reactor::deregister(wait);
+    sys::take_error(id)?.map_or(Ok(id), Err)
+}
+
+/// Calls `f` each time there is something to read at `id`, until it does not say that it would block.
+async fn reading<R>(id: SocketId, mut f: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    let wait = reactor::register(id, Interest::READABLE, Ready::EMPTY)?;
+    let result = loop {
+        let told = poll_fn(|cx| reactor::poll_direction(wait, Direction::Read, cx)).await?;
+        match f() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => reactor::clear(wait, told),
+            result => break result,
+        }
+    };
+    reactor::deregister(wait);
+    result
 }
 
 /// A connection from the test's node to a listener on `to`: this end and that.
@@ -71,18 +88,15 @@ async fn connection(to: NodeId) -> (SocketId, SocketId) {
     let listener = bound(to, Kind::Stream, 80).await;
     sys::listen(listener, 16).unwrap();
     let near = connect(address(to, 80)).await.unwrap();
-    let (far, _) = poll_fn(|cx| sys::poll_accept(listener, Wait::Slot, cx)).await.unwrap();
+    let (far, _) = reading(listener, || sys::accept(listener)).await.unwrap();
     sys::close(listener);
     (near, far)
 }
 
 async fn read(id: SocketId) -> io::Result<Vec<u8>> {
-    poll_fn(|cx| {
-        let mut space = [0; 1000];
-        let mut buffer = ReadBuf::new(&mut space);
-        sys::poll_recv(id, Wait::Slot, cx, &mut buffer).map_ok(|()| buffer.filled().to_vec())
-    })
-    .await
+    let mut space = [0; 1000];
+    let len = reading(id, || sys::recv(id, &mut space, false)).await?;
+    Ok(space[..len].to_vec())
 }
 
 fn send_to(id: SocketId, data: &[u8], to: SocketAddr) -> io::Result<usize> {
@@ -220,7 +234,7 @@ fn links_corrupt_duplicate_limit_and_bound_the_size() {
         (0..10).for_each(|_| assert!(send_to(a, &[0; 972], address(there, 2)).is_ok()));
         let mut left = 10;
         while left > 0 {
-            poll_fn(|cx| sys::poll_ready(b, Interest::READABLE, cx)).await.unwrap();
+            reading(b, || Ok(())).await.unwrap();
             left -= drain(b).len();
         }
         assert_eq!((time::now() - start).as_millis(), 11, "ten packets of a millisecond, and the latency");
@@ -267,7 +281,7 @@ fn every_waiter_is_woken_and_cleared_bits_stay_hidden_until_an_event() {
         let receiver = bound(NodeId(0), Kind::Datagram, 5).await;
         let to: SocketAddr = "127.0.0.1:5".parse().unwrap();
         let wait = move || async move {
-            poll_fn(|cx| sys::poll_ready(receiver, Interest::READABLE, cx)).await.unwrap();
+            reading(receiver, || Ok(())).await.unwrap();
         };
         let waiters: Vec<_> = (0..3).map(|_| shim_runtime::node::spawn_on_node(NodeId(0), wait())).collect();
         millis(1).await;
@@ -276,11 +290,16 @@ fn every_waiter_is_woken_and_cleared_bits_stay_hidden_until_an_event() {
         for waiter in waiters {
             waiter.await.unwrap();
         }
-        assert!(sys::ready_now(receiver).is_readable());
-        sys::clear_ready(receiver, Ready::READABLE);
-        assert!(!sys::ready_now(receiver).is_readable());
+        let wait = reactor::register(receiver, Interest::READABLE, Ready::EMPTY).unwrap();
+        let told = || reactor::told(wait, Interest::READABLE);
+        assert!(told().ready.is_empty(), "the reactor tells at its turn");
+        millis(1).await;
+        assert!(told().ready.is_readable());
+        reactor::clear(wait, told());
+        assert!(told().ready.is_empty());
         send_to(sender, b"2", to).unwrap();
-        assert!(sys::ready_now(receiver).is_readable());
+        millis(1).await;
+        assert!(told().ready.is_readable());
     });
 }
 

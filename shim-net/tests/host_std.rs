@@ -367,12 +367,35 @@ fn sockets_go_to_std_and_back() {
 }
 
 #[test]
-fn descriptors_of_the_system_are_refused() {
-    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+fn listeners_from_outside_come_in() {
+    use real::io::{AsyncReadExt, AsyncWriteExt};
+
+    let outside = TcpListener::bind("127.0.0.1:0").unwrap();
+    let copy = outside.try_clone().unwrap();
+    let address = outside.local_addr().unwrap();
+    simulate(12, || async move {
+        outside.set_nonblocking(true).unwrap();
+        let number = outside.as_raw_fd();
+        let listener = shim_net::mirror::TcpListener::from_std(outside).unwrap();
+        assert_eq!((listener.local_addr().unwrap(), listener.as_raw_fd()), (address, number));
+        let mut near = shim_net::mirror::TcpStream::connect(address).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        near.write_all(b"within").await.unwrap();
+        let mut text = [0; 6];
+        far.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"within");
+    });
+    drop(copy);
+}
+
+#[test]
+fn streams_of_the_system_are_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let outside = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     simulate(12, || async {
         outside.set_nonblocking(true).unwrap();
-        let refused = shim_net::mirror::TcpListener::from_std(outside).unwrap_err();
+        let refused = shim_net::mirror::TcpStream::from_std(outside).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
-        assert!(refused.to_string().contains("not a socket of this simulation"), "{refused}");
+        assert!(refused.to_string().contains("its peer is not in the simulation"), "{refused}");
     });
 }

@@ -141,6 +141,8 @@ fn owned_halves_end_their_direction_and_reunite() {
         let (mut read, write) = a.into_split();
         assert_eq!(read.local_addr().unwrap(), b.peer_addr().unwrap());
         write.forget();
+        // An accepted stream counts as readable until a call says otherwise.
+        assert_eq!(b.try_read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(within(Duration::from_millis(50), b.readable()).await.is_none());
         b.try_write(b"!").unwrap();
         assert_eq!(read.read_u8().await.unwrap(), b'!');

@@ -100,6 +100,7 @@ fn peeks_leave_the_datagram() {
         let (a, from) = bound().await;
         let (b, address) = bound().await;
         assert_eq!(b.try_peek_sender().unwrap_err().kind(), ErrorKind::WouldBlock);
+        a.writable().await.unwrap();
         a.try_send_to(b"datagram", address).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(b.peek(&mut buffer[..4]).await.unwrap(), 4);

@@ -12,20 +12,23 @@ use scoped_tls::scoped_thread_local;
 use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
 use crate::external::External;
+use crate::host::pthread;
 use crate::node::NodeId;
-use crate::runtime::RuntimeId;
+use crate::run;
+use crate::runtime::{RuntimeFlavor, RuntimeId};
 use crate::task::TaskRef;
 use crate::task::header::Inbox;
+use crate::threads::guest::Door;
 use crate::world::World;
 
 scoped_thread_local!(static WORLD: Arc<Shared>);
 
 thread_local! {
     /// Runtimes entered by a guard (`Handle::enter`) on a thread that is in no run.
-    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Vec<Guarded>> = const { RefCell::new(Vec::new()) };
 }
 
-struct Entered {
+struct Guarded {
     shared: Arc<Shared>,
 }
 
@@ -37,13 +40,47 @@ pub(crate) struct Current {
     /// What `tokio::task::id` shows; local tasks have one of their own inside their set's task.
     pub(crate) task_id: Option<u64>,
     pub(crate) runtime: Option<RuntimeId>,
-    /// Whether a runtime is being driven on this stack, so that `block_on` must refuse.
-    pub(crate) in_runtime: bool,
+    /// Whether a runtime is being driven on this stack.
+    pub(crate) entered: Entered,
+    /// The simulated worker that polls the task.
+    pub(crate) worker: Option<u32>,
+}
+
+/// Whether a runtime is being driven on this stack, and what that forbids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Entered {
+    /// None is: blocking is allowed.
+    No,
+    /// One is: `block_on` is refused.
+    Yes {
+        /// Whether `block_in_place` is allowed.
+        may_block_in_place: bool,
+    },
+    /// Inside `block_in_place`: blocking is allowed again.
+    InPlace,
+}
+
+impl Entered {
+    /// Inside a task, or a `block_on`, of a runtime of this kind.
+    pub(crate) fn into(flavor: RuntimeFlavor) -> Entered {
+        Entered::Yes { may_block_in_place: flavor == RuntimeFlavor::MultiThread }
+    }
+
+    /// Whether blocking is refused.
+    pub(crate) fn forbids_blocking(self) -> bool {
+        matches!(self, Entered::Yes { .. })
+    }
 }
 
 impl Current {
-    pub(crate) const NONE: Current =
-        Current { node: NodeId(0), task: None, task_id: None, runtime: None, in_runtime: false };
+    pub(crate) const NONE: Current = Current {
+        node: NodeId(0),
+        task: None,
+        task_id: None,
+        runtime: None,
+        entered: Entered::No,
+        worker: None,
+    };
 }
 
 /// What a pending task waits for, as far as the resource told.
@@ -70,6 +107,8 @@ pub(crate) struct Shared {
     pub(crate) clock_reads: Cell<u64>,
     /// How often a thread stood in for a driver that had to wait.
     pub(crate) stand_ins: Cell<u64>,
+    /// Whether hooks of workers wait to be called.
+    pub(crate) has_hooks: Cell<bool>,
     /// How many `time::pause`s are in force.
     pub(crate) paused: Cell<u32>,
     pub(crate) inbox: Arc<Inbox>,
@@ -79,8 +118,8 @@ pub(crate) struct Shared {
     pub(crate) wall_base_ns: u64,
     /// Whether the run is one of loose runtimes on a thread that is in no run.
     pub(crate) is_ambient: bool,
-    /// The thread that made the run.
-    pub(crate) owner: std::thread::ThreadId,
+    /// Where threads from outside wait to be let in.
+    pub(crate) door: Door,
     pub(crate) world: RefCell<World>,
 }
 
@@ -106,10 +145,17 @@ fn is_current(shared: &Arc<Shared>) -> bool {
     WORLD.is_set() && WORLD.with(|own| Arc::ptr_eq(own, shared))
 }
 
+/// Whether the calling thread takes part in `shared`.
+pub(crate) fn is_member(shared: &Arc<Shared>) -> bool {
+    try_with_run(|own| Arc::ptr_eq(own, shared)).unwrap_or(false)
+}
+
 /// Whether the calling thread runs inside a simulation.
 pub fn in_simulation() -> bool {
     WORLD.is_set()
         || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
+        || pthread::is_adopted()
+        || run::has_ambient()
 }
 
 /// The run that the calling thread is in.
@@ -122,31 +168,29 @@ pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R>
     if WORLD.is_set() {
         return Some(WORLD.with(f));
     }
+    if let Some(shared) = pthread::run_of_adopted() {
+        return Some(f(&shared));
+    }
     let shared = ENTERED
         .try_with(|entered| entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared)))
         .ok()
         .flatten()
-        .or_else(crate::run::existing_ambient)?;
+        .or_else(run::existing_ambient)?;
     Some(f(&shared))
 }
 
 /// Calls `f` with the run that the calling thread belongs to, for the host layer: not where a runtime was
 /// merely entered by a guard. Safe at any time, also while a thread ends.
 pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
-    if WORLD.is_set() { Some(WORLD.with(f)) } else { None }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if self.is_ambient {
-            crate::host::clock::ambient_ended(self);
-        }
+    if WORLD.is_set() {
+        return Some(WORLD.with(f));
     }
+    pthread::run_of_adopted().or_else(run::existing_ambient).map(|shared| f(&shared))
 }
 
 /// Whether the calling thread belongs to a run.
 pub(crate) fn in_run() -> bool {
-    WORLD.is_set()
+    WORLD.is_set() || pthread::is_adopted() || run::has_ambient()
 }
 
 /// The run that the calling thread belongs to.
@@ -174,10 +218,10 @@ pub(crate) fn with_world<R>(f: impl FnOnce(&mut World) -> R) -> R {
 
 /// Makes `shared` the thread's run until [`leave`] is called; for guards, which no closure can scope.
 pub(crate) fn enter_guarded(shared: &Arc<Shared>) -> bool {
-    if is_current(shared) {
+    if is_member(shared) {
         return false;
     }
-    ENTERED.with(|entered| entered.borrow_mut().push(Entered { shared: Arc::clone(shared) }));
+    ENTERED.with(|entered| entered.borrow_mut().push(Guarded { shared: Arc::clone(shared) }));
     true
 }
 

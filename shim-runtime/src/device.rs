@@ -37,6 +37,12 @@ pub trait Device: Any {
     /// A node changed its state.
     fn node_changed(&mut self, node: NodeId, name: &str, change: NodeChange, cx: &mut DeviceContext<'_>);
 
+    /// The runtime with this number (`runtime::current_number`) was shut down: whoever waits on its behalf must look
+    /// again.
+    fn runtime_ended(&mut self, runtime: u64, cx: &mut DeviceContext<'_>) {
+        let _ = (runtime, cx);
+    }
+
     /// Lines for the report of a stalled run: what `node` has open and what it waits for.
     fn describe(&self, node: NodeId, out: &mut Vec<String>);
 

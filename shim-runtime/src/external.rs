@@ -52,8 +52,14 @@ impl External {
         self.bell.unpark();
     }
 
-    fn listens(&self) -> bool {
+    /// Whether it listens for signals.
+    pub(crate) fn listens(&self) -> bool {
         !locked(&self.signals).listened.is_empty()
+    }
+
+    /// Whether signals have come that were not delivered yet.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.has_signals.load(Ordering::Acquire)
     }
 }
 
@@ -89,16 +95,14 @@ pub(crate) fn deliver(shared: &Arc<Shared>) {
 /// again, false where the clock may jump.
 pub(crate) fn wait(shared: &Shared) -> bool {
     let external = &shared.external;
-    let busy = external.under_way.load(Ordering::Acquire) > 0;
-    let listens = shared.is_ambient && external.listens();
-    if !(busy || listens) {
+    if external.under_way.load(Ordering::Acquire) == 0 {
         return false;
     }
     let (next, limit) = shared.with(|world| (world.queue.next_at(), world.config.real_limit));
     let now = shared.now.get();
     let patience = match next {
         // A clock that stands still jumps where nothing is ready, as with tokio.
-        Some(_) if !busy || shared.paused.get() > 0 => return false,
+        Some(_) if shared.paused.get() > 0 => return false,
         Some(at) => at - now,
         None => limit,
     };
@@ -109,7 +113,7 @@ pub(crate) fn wait(shared: &Shared) -> bool {
         let later = now + passed;
         shared.now.set(next.map_or(later, |at| later.min(at)));
     }
-    rung || external.has_signals.load(Ordering::Acquire)
+    rung || external.has_signals()
 }
 
 /// Something under way outside, for which the idle loop waits while this lives.

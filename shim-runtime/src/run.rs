@@ -10,13 +10,12 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Weak};
-use std::thread::ThreadId;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{MONOTONIC_BASE_NS, SimTime, WALL_BASE_NS};
 use crate::config::Config;
-use crate::context::{Current, Shared, Wait};
+use crate::context::{Current, Entered, Shared, Wait};
 use crate::host::watchdog;
 use crate::node::{NodeId, NodeMain, State, lifecycle};
 use crate::report::{Stall, Stalled};
@@ -24,6 +23,7 @@ use crate::runtime::RuntimeFlavor;
 use crate::scheduler;
 use crate::task::header::Inbox;
 use crate::threads;
+use crate::threads::guest::Door;
 use crate::world::World;
 
 /// The name of node 0, on which a test's own body runs.
@@ -103,9 +103,26 @@ impl Default for MainRuntime {
 
 thread_local! {
     /// The run that loose runtimes of this thread share.
-    static AMBIENT: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
-    /// Seeds of loose runs.
-    static AMBIENT_CONFIG: Cell<Option<u64>> = const { Cell::new(None) };
+    static AMBIENT: RefCell<Option<Home>> = const { RefCell::new(None) };
+    /// Whether there is one: a thread that has none must not touch the above, which would be made too early.
+    static HAS_AMBIENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The run of a thread's loose runtimes, which ends with the thread.
+struct Home(Arc<Shared>);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        // Nothing may unwind out of a thread's end.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if !shared.with(|world| world.runtimes.any_loose()) {
+                close(shared);
+            }
+            threads::guest::leave(shared);
+            crate::host::tsc::end();
+        }));
+    }
 }
 
 /// Runs `make`'s future on node 0 of a new world, on the calling thread, to its end.
@@ -124,6 +141,9 @@ pub fn run<F: Future>(
         let current = shared.current.get();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let mut future = pin!(make());
+            let flavor = runtime.workers.map_or(RuntimeFlavor::CurrentThread, |_| RuntimeFlavor::MultiThread);
+            let current = Current { entered: Entered::into(flavor), ..current };
+            scheduler::take_core(&shared, current);
             scheduler::drive(&shared, current, runtime.location, |cx| future.as_mut().poll(cx))
         }));
         shared.current.set(current);
@@ -156,20 +176,21 @@ fn summary(shared: &Shared) -> Summary {
 
 fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shared> {
     let (monotonic_base_ns, wall_base_ns) =
-        if is_ambient { crate::host::clock::ambient_bases_ns() } else { (MONOTONIC_BASE_NS, WALL_BASE_NS) };
+        if is_ambient { crate::host::clock::real_bases_ns() } else { (MONOTONIC_BASE_NS, WALL_BASE_NS) };
     let shared = Arc::new(Shared {
         now: Cell::new(SimTime::ZERO),
         current: Cell::new(Current::NONE),
         wait: Cell::new(Wait::Waker),
         clock_reads: Cell::new(0),
         stand_ins: Cell::new(0),
+        has_hooks: Cell::new(false),
         paused: Cell::new(u32::from(runtime.start_paused)),
         inbox: Arc::new(Inbox::default()),
         external: Arc::default(),
         monotonic_base_ns,
         wall_base_ns,
         is_ambient,
-        owner: std::thread::current().id(),
+        door: Door::default(),
         world: RefCell::new(World::new(config)),
     });
     let node = lifecycle::add_node(&shared, TEST_NODE, NodeMain::Nothing);
@@ -181,10 +202,13 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         if let Some(state) = world.runtimes.get_mut(&id) {
             state.name = runtime.name.map(str::to_owned);
             match runtime.workers {
-                None => (state.flavor, state.workers) = (RuntimeFlavor::CurrentThread, 1),
-                Some(0) => state.workers = cpus,
-                Some(workers) => state.workers = workers,
+                None => state.set_kind(RuntimeFlavor::CurrentThread, 1),
+                Some(0) => state.set_kind(RuntimeFlavor::MultiThread, cpus),
+                Some(workers) => state.set_kind(RuntimeFlavor::MultiThread, workers),
             }
+            // The run drives it from its first step to its last.
+            let waiting = state.begin_drive();
+            debug_assert!(waiting.is_empty());
         }
         id
     });
@@ -206,54 +230,64 @@ fn close(shared: &Arc<Shared>) {
             threads::end_all(shared);
         });
         let (queue, runtimes) =
-            shared.with(|world| (std::mem::take(&mut world.queue), std::mem::take(&mut world.runtimes)));
+            shared.with(|world| (std::mem::take(&mut world.queue), world.runtimes.close()));
         drop((queue, runtimes));
         let device = shared.with(|world| world.device.take());
         drop(device);
     });
 }
 
-/// The run that a runtime made outside any run belongs to: one for each thread, while any is alive.
+/// The run that a runtime made outside any run belongs to: one for each thread, until it ends.
 pub(crate) fn ambient() -> Arc<Shared> {
+    // Thread-locals go in the order opposite to their making: what the run's end needs must be there before.
+    threads::prepare_thread();
     AMBIENT.with(|ambient| {
-        let found = ambient.borrow().upgrade();
+        let found = ambient.borrow().as_ref().map(|home| Arc::clone(&home.0));
         found.unwrap_or_else(|| {
             let shared = new_world(crate::sweep::config_from_environment(), MainRuntime::default(), true);
             let current = shared.current.get();
             shared.current.set(Current { runtime: None, ..current });
-            *ambient.borrow_mut() = Arc::downgrade(&shared);
+            *ambient.borrow_mut() = Some(Home(Arc::clone(&shared)));
+            HAS_AMBIENT.set(true);
+            crate::host::tsc::begin();
             shared
         })
     })
 }
 
-/// Calls `f` with the run that loose runtimes of this thread share, while any is alive.
-pub(crate) fn try_with_ambient<R>(f: impl FnOnce(&Shared) -> R) -> Option<R> {
-    existing_ambient().map(|found| f(&found))
+/// Makes the run that loose runtimes of this thread share, where the thread is in none: for what tokio allows outside
+/// of a runtime.
+pub fn ensure() {
+    if crate::context::shared().is_none() {
+        let _run = ambient();
+    }
 }
 
-/// The run that loose runtimes of this thread share, while any is alive: their sockets may be asked for their
-/// addresses outside of `block_on`, too.
+/// The run that loose runtimes of this thread share, if there is one.
 pub(crate) fn existing_ambient() -> Option<Arc<Shared>> {
-    AMBIENT.try_with(|ambient| ambient.try_borrow().ok()?.upgrade()).ok().flatten()
+    if !HAS_AMBIENT.get() {
+        return None;
+    }
+    let found = |ambient: &RefCell<Option<Home>>| Some(Arc::clone(&ambient.try_borrow().ok()?.as_ref()?.0));
+    AMBIENT.try_with(found).ok().flatten()
 }
 
-/// Whether the calling thread may enter `shared` from outside: only the one that made it.
-pub(crate) fn may_enter(shared: &Shared) -> bool {
-    let own: ThreadId = std::thread::current().id();
-    shared.owner == own
+/// Whether loose runtimes of this thread have a run.
+pub(crate) fn has_ambient() -> bool {
+    HAS_AMBIENT.get()
+        && AMBIENT.try_with(|ambient| ambient.try_borrow().is_ok_and(|home| home.is_some())).unwrap_or(false)
 }
 
 /// A blocking call outside any poll can never end.
 #[track_caller]
-pub(crate) fn stalled(stalled: Stalled) -> ! {
+pub(crate) fn stalled(stalled: &Stalled) -> ! {
     panic!("{}", stalled.report);
 }
 
 /// A stand-in driver found that the run cannot go on: nobody could be told but by ending the process.
-#[expect(clippy::disallowed_macros, reason = "the report is all that is left")]
-pub(crate) fn stalled_in_stand_in(stalled: Stalled) -> ! {
-    eprintln!("{}", stalled.report);
+pub(crate) fn stalled_in_stand_in(stalled: &Stalled) -> ! {
+    // Past a test harness that captures what its tests print, and would lose it.
+    crate::host::process::print_error(&stalled.report);
     crate::host::process::exit_now(crate::sweep::EXIT_STALLED);
 }
 

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::clock::SimTime;
-use crate::context;
+use crate::context::{self, Shared};
 use crate::queue::EventId;
 use crate::scheduler::Event;
 
@@ -81,6 +81,7 @@ pub fn pause() -> Result<(), &'static str> {
         if shared.paused.get() > 0 {
             return Err("time is already frozen");
         }
+        pass_a_slice(shared);
         shared.paused.set(1);
         Ok(())
     })
@@ -97,9 +98,16 @@ pub fn resume() -> Result<(), &'static str> {
             return Err("time is not frozen");
         }
         shared.paused.set(0);
+        pass_a_slice(shared);
         Ok(())
     })
     .unwrap_or(Err("time cannot be frozen from outside the Tokio runtime"))
+}
+
+/// Where the clock runs, no call takes no time: a program may compare what it showed before and after.
+fn pass_a_slice(shared: &Shared) {
+    let slice_ns = shared.with(|world| world.config.slice_max_ns);
+    shared.now.set(SimTime(shared.now.get().0 + slice_ns));
 }
 
 /// Moves the paused clock by `duration` at once.

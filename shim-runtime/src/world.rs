@@ -3,7 +3,6 @@
 //! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the device. Must not poll or drop
 //! foreign code. Invariant: whatever could run foreign code on drop is moved out before it is dropped.
 
-use std::collections::BTreeMap;
 use std::task::Waker;
 
 use crate::clock::SimTime;
@@ -15,7 +14,7 @@ use crate::node::signal::Signals;
 use crate::node::{Node, NodeId};
 use crate::queue::Queue;
 use crate::rng::Streams;
-use crate::runtime::{RuntimeId, RuntimeState};
+use crate::runtime::{Hook, RuntimeId, Runtimes};
 use crate::scheduler::{Event, Ready};
 use crate::task::{TaskRef, Tasks};
 use crate::threads::Threads;
@@ -29,8 +28,9 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) tasks: Tasks,
     pub(crate) ready: Ready,
-    pub(crate) runtimes: BTreeMap<RuntimeId, RuntimeState>,
-    pub(crate) next_runtime: u64,
+    pub(crate) runtimes: Runtimes,
+    /// Hooks of workers that were unparked, to be called before the task is polled.
+    pub(crate) unpark_hooks: Vec<(RuntimeId, Hook)>,
     pub(crate) threads: Threads,
     pub(crate) signals: Signals,
     pub(crate) programs: Programs,
@@ -63,8 +63,8 @@ impl World {
             nodes: Vec::new(),
             tasks: Tasks::default(),
             ready: Ready::new(config.policy),
-            runtimes: BTreeMap::new(),
-            next_runtime: 0,
+            runtimes: Runtimes::default(),
+            unpark_hooks: Vec::new(),
             threads: Threads::default(),
             signals: Signals::new(),
             programs: Programs::new(),
@@ -88,6 +88,11 @@ impl World {
 
     pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id.0 as usize]
+    }
+
+    /// The name of threads that drive: that of the newest multi-threaded runtime's workers.
+    pub(crate) fn worker_name(&self) -> String {
+        self.runtimes.worker_name().to_string()
     }
 
     pub(crate) fn record(&mut self, now: SimTime, kind: crate::trace::Kind, a: u64, b: u64) {

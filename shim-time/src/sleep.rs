@@ -52,6 +52,8 @@ struct Timer {
     /// When the timer fires: the deadline, rounded up to a millisecond.
     at: SimTime,
     state: State,
+    /// The runtime that was current when the timer was made.
+    runtime: u64,
     /// tokio's type makes no promise of unwind safety.
     _not_unwind_safe: PhantomData<Box<dyn Send + Sync>>,
 }
@@ -64,7 +66,12 @@ impl Drop for Timer {
 
 impl Timer {
     fn new(deadline: Instant) -> Timer {
-        Timer { at: deadline.sim_time().ceil_millis(), state: State::New, _not_unwind_safe: PhantomData }
+        Timer {
+            at: deadline.sim_time().ceil_millis(),
+            state: State::New,
+            runtime: shim_runtime::runtime::current_number(),
+            _not_unwind_safe: PhantomData,
+        }
     }
 
     fn cancel(&mut self) {
@@ -85,7 +92,14 @@ impl Timer {
         }
         match self.state {
             State::Waiting(timer) if time::set_waker(timer, cx.waker()) => {}
-            _ => self.state = State::Waiting(time::register(self.at, cx.waker())),
+            _ => {
+                assert!(
+                    !shim_runtime::runtime::is_shut_down(self.runtime),
+                    "{}",
+                    shim_runtime::runtime::SHUTTING_DOWN_ERROR
+                );
+                self.state = State::Waiting(time::register(self.at, cx.waker()));
+            }
         }
         waits_for(Wait::Timer(self.at));
         Poll::Pending

@@ -109,8 +109,16 @@ pub(crate) unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: size_t
     let real = || raw::to_libc(unsafe { kernel(libc::SYS_read, [int(fd), buffer as usize, len]) });
     match table::mark(fd) {
         Mark::None => real(),
-        // SAFETY: as this call.
-        Mark::Socket => unsafe { recv(fd, buffer, len, 0) },
+        Mark::Socket | Mark::Pipe => answer(
+            "read",
+            fd,
+            || -(libc::EBADF as isize),
+            |id| {
+                // SAFETY: the caller vouches for the buffer.
+                let buffer = IoSliceMut::new(unsafe { slice_mut(buffer, len) });
+                receive((fd, id), &mut [buffer], 0).map(|received| received.len as isize)
+            },
+        ),
         Mark::Entropy => {
             // SAFETY: the caller vouches for the buffer.
             let filled = files::fill(&mut [IoSliceMut::new(unsafe { slice_mut(buffer, len) })]);
@@ -125,12 +133,17 @@ pub(crate) unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: size_t
 /// `buffer` must be valid to read for `len` bytes.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: size_t) -> ssize_t {
-    if table::mark(fd) == Mark::Socket {
-        // SAFETY: as this call.
-        return unsafe { send(fd, buffer, len, 0) };
-    }
-    // SAFETY: as the system call.
-    raw::to_libc(unsafe { kernel(libc::SYS_write, [int(fd), buffer as usize, len]) })
+    answer(
+        "write",
+        fd,
+        // SAFETY: as the system call.
+        || unsafe { kernel(libc::SYS_write, [int(fd), buffer as usize, len]) },
+        |id| {
+            // SAFETY: the caller vouches for the buffer.
+            let data = IoSlice::new(unsafe { slice(buffer, len) });
+            transmit((fd, id), &[data], None, SendExtra::default(), 0).map(|sent| sent as isize)
+        },
+    )
 }
 
 /// `readv(2)`.
@@ -207,7 +220,7 @@ pub(crate) unsafe extern "C" fn splice(
 /// # Safety
 /// As the system call.
 unsafe fn between(call: c_long, out: c_int, from: c_int, arguments: [usize; 6]) -> ssize_t {
-    if table::mark(out) == Mark::Socket || table::mark(from) == Mark::Socket {
+    if table::mark(out).is_simulated() || table::mark(from).is_simulated() {
         return super::fail(libc::EINVAL);
     }
     // SAFETY: as the system call.

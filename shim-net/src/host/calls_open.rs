@@ -8,7 +8,8 @@ use std::net::Shutdown;
 use std::os::fd::RawFd;
 
 use libc::{c_int, sockaddr, socklen_t};
-use shim_runtime::host::{in_run, raw};
+use shim_runtime::host::raw;
+use shim_runtime::runtime::is_reachable;
 
 use super::table::{self, Mark};
 use super::{address, answer, fail, fd, int, kernel, loud, refuse, to_libc, wait};
@@ -23,7 +24,7 @@ const BACKLOG_MAX: u32 = 4096;
 /// `socket(2)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    if !in_run() {
+    if !is_reachable() {
         // SAFETY: the call has no pointers.
         return raw::to_libc(unsafe { kernel(libc::SYS_socket, [int(domain), int(kind), int(protocol)]) })
             as c_int;
@@ -69,7 +70,7 @@ pub(crate) unsafe extern "C" fn socketpair(
     protocol: c_int,
     pair: *mut c_int,
 ) -> c_int {
-    if !in_run() {
+    if !is_reachable() {
         let arguments = [int(domain), int(kind), int(protocol), pair as usize];
         // SAFETY: as the system call.
         return raw::to_libc(unsafe { kernel(libc::SYS_socketpair, arguments) }) as c_int;
@@ -262,7 +263,7 @@ pub(crate) extern "C" fn close(fd: c_int) -> c_int {
 pub(super) fn forget(fd: RawFd) {
     match table::mark(fd) {
         Mark::None => {}
-        Mark::Socket => {
+        Mark::Socket | Mark::Pipe => {
             fd::forget(fd);
             // Another world's: its table forgets it when it looks for it.
             table::set_mark(fd, Mark::None);
@@ -271,6 +272,11 @@ pub(super) fn forget(fd: RawFd) {
             table::set_mark(fd, Mark::None);
         }
     }
+}
+
+/// Closes a placeholder whose socket has others.
+pub(super) fn close_one_of_several(fd: RawFd) {
+    close_simulated(fd);
 }
 
 fn close_simulated(fd: RawFd) {

@@ -10,7 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use libc::c_int;
 use shim_runtime::device;
 
-use super::{int, kernel};
+use super::table::Mark;
+use super::{Owner, adopt, int, kernel, owner, pipe};
 use crate::net::Net;
 use crate::sys::{self, Domain, Kind, SocketId};
 
@@ -53,31 +54,102 @@ pub fn into_owned(id: SocketId) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes a socket that was opened through std or another library inside the simulation: the mirror holds it.
+/// Takes a socket that std or another library opened, inside the simulation or before it: the mirror holds it.
 ///
 /// # Errors
-/// `InvalidInput` where the descriptor is a real one of the process.
+/// `InvalidInput` where the descriptor is a real one of the process that cannot be simulated.
 pub fn adopt(fd: OwnedFd) -> io::Result<SocketId> {
     let number = fd.as_raw_fd();
-    match device::try_with::<Net, _>(|net, _| net.descriptors.hold(number)).flatten() {
-        Some(id) => {
-            let _held = fd.into_raw_fd();
-            Ok(id)
-        }
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!(
-                "simulation: descriptor {number} is not a socket of this simulation: it was opened outside of it, \
-                 or by a call that the simulation does not see"
-            ),
-        )),
+    let id = socket_of(number)?;
+    device::with::<Net, _>(|net, _| net.descriptors.hold(number));
+    let _held = fd.into_raw_fd();
+    Ok(id)
+}
+
+/// As [`adopt`], for a descriptor that need not be a socket's.
+///
+/// # Errors
+/// As [`watched`].
+pub(crate) fn adopt_watched(fd: OwnedFd) -> io::Result<SocketId> {
+    watched(fd.as_raw_fd())?;
+    adopt(fd)
+}
+
+/// The socket that `fd` is, or is made.
+fn socket_of(fd: RawFd) -> io::Result<SocketId> {
+    match owner(fd) {
+        Owner::World(id) => Ok(id),
+        Owner::Elsewhere => adopt::refuse(fd, "it is another simulation's"),
+        Owner::Kernel => adopt::adopt(fd),
     }
 }
 
-/// Whether `O_NONBLOCK` is set; a socket without descriptor is as tokio makes them.
-pub fn is_nonblocking(id: SocketId) -> bool {
-    let held = device::try_with::<Net, _>(|net, _| net.descriptors.held(id)).flatten();
-    held.is_none_or(super::wait::is_nonblocking)
+/// The socket that `fd` is, for who wants to watch it.
+///
+/// # Errors
+/// As epoll has them: `EBADF` where it is closed, `EPERM` where it is nothing that can be waited for; and
+/// `InvalidInput` where it can, but is not the simulation's.
+pub(crate) fn watched(fd: RawFd) -> io::Result<SocketId> {
+    if matches!(owner(fd), Owner::Kernel) {
+        refused_by_epoll(fd)?;
+    }
+    socket_of(fd)
+}
+
+fn refused_by_epoll(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the call has no pointers.
+    let epoll = unsafe { kernel(libc::SYS_epoll_create1, [int(libc::EPOLL_CLOEXEC)]) };
+    if epoll < 0 {
+        return Err(io::Error::from_raw_os_error(-epoll as c_int));
+    }
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    let arguments = [epoll as usize, int(libc::EPOLL_CTL_ADD), int(fd), &raw mut event as usize];
+    // SAFETY: the event is valid to read.
+    let added = unsafe { kernel(libc::SYS_epoll_ctl, arguments) };
+    close_placeholder(epoll as RawFd);
+    if added < 0 { Err(io::Error::from_raw_os_error(-added as c_int)) } else { Ok(()) }
+}
+
+/// Whether a descriptor is an end of a pipe, or a FIFO.
+///
+/// # Errors
+/// `EBADF`.
+pub(crate) fn is_pipe(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the place is valid to write.
+    let result = unsafe { kernel(libc::SYS_fstat, [int(fd.as_raw_fd()), stat.as_mut_ptr() as usize]) };
+    if result < 0 {
+        return Err(io::Error::from_raw_os_error(-result as c_int));
+    }
+    // SAFETY: the kernel has filled it.
+    Ok(unsafe { stat.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFIFO)
+}
+
+/// What `F_GETFL` says.
+///
+/// # Errors
+/// `EBADF`.
+pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> io::Result<c_int> {
+    // SAFETY: the call has no pointers.
+    let flags = unsafe { kernel(libc::SYS_fcntl, [int(fd.as_raw_fd()), int(libc::F_GETFL)]) };
+    if flags < 0 { Err(io::Error::from_raw_os_error(-flags as c_int)) } else { Ok(flags as c_int) }
+}
+
+/// Sets `O_NONBLOCK`, or takes it away.
+///
+/// # Errors
+/// `EBADF`.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    let rest = status_flags(fd)? & !libc::O_NONBLOCK;
+    let flags = if nonblocking { rest | libc::O_NONBLOCK } else { rest };
+    // SAFETY: the call has no pointers.
+    let result = unsafe { kernel(libc::SYS_fcntl, [int(fd.as_raw_fd()), int(libc::F_SETFL), int(flags)]) };
+    if result < 0 { Err(io::Error::from_raw_os_error(-result as c_int)) } else { Ok(()) }
+}
+
+/// Whether a descriptor of the application is blocking.
+pub fn is_blocking(fd: &OwnedFd) -> bool {
+    !super::wait::is_nonblocking(fd.as_raw_fd())
 }
 
 /// A value of the mirror is gone: closes its descriptor, if it has one, and the socket unless another
@@ -101,6 +173,9 @@ pub fn close_descriptor(id: SocketId) {
 /// Makes a descriptor of `id`, which is the caller's, with `flags` as `socket(2)` takes them.
 pub(super) fn open(id: SocketId, flags: c_int) -> io::Result<RawFd> {
     let (domain, kind) = sys::describe(id)?;
+    if domain == Domain::Pipe {
+        return pipe::open(id, flags);
+    }
     let kind = match kind {
         Kind::Stream => libc::SOCK_STREAM,
         Kind::Datagram => libc::SOCK_DGRAM,
@@ -108,7 +183,7 @@ pub(super) fn open(id: SocketId, flags: c_int) -> io::Result<RawFd> {
     let domain = match domain {
         Domain::Inet => libc::AF_INET,
         Domain::Inet6 => libc::AF_INET6,
-        Domain::Unix => libc::AF_UNIX,
+        Domain::Unix | Domain::Pipe => libc::AF_UNIX,
     };
     let socket = |domain| {
         // SAFETY: the call has no pointers.
@@ -128,7 +203,9 @@ pub(super) fn open(id: SocketId, flags: c_int) -> io::Result<RawFd> {
 
 /// Enters `fd`, which is new, as one of `id`'s descriptors.
 pub(super) fn register(fd: RawFd, id: SocketId) -> io::Result<()> {
-    if device::with::<Net, _>(|net, _| net.descriptors.insert(fd, id)) {
+    let (domain, _) = sys::describe(id)?;
+    let mark = if domain == Domain::Pipe { Mark::Pipe } else { Mark::Socket };
+    if device::with::<Net, _>(|net, _| net.descriptors.insert(fd, id, mark)) {
         return Ok(());
     }
     close_placeholder(fd);

@@ -14,7 +14,7 @@ use shim_runtime::host::raw;
 use super::table::{self, Mark};
 use super::{Owner, answer, calls_open, fd, int, kernel, loud, owner, refuse};
 use crate::error::Errno;
-use crate::sys::{self, Kind, SocketId};
+use crate::sys::{self, Domain, Kind, SocketId};
 
 /// `SIOCOUTQ`, which is `TIOCOUTQ`.
 const UNSENT_BYTES: c_ulong = 0x5411;
@@ -31,6 +31,13 @@ pub(crate) unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize
     let result = unsafe { kernel(libc::SYS_fcntl, [int(fd), int(command), argument]) };
     if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
         return copied(fd, result);
+    }
+    if command == libc::F_SETPIPE_SZ
+        && result > 0
+        && let Owner::World(id) = owner(fd)
+        && let Err(error) = sys::pipe_resize(id, result as usize)
+    {
+        return super::fail(super::number(&error)) as c_int;
     }
     raw::to_libc(result) as c_int
 }
@@ -82,7 +89,7 @@ fn copied(fd: c_int, result: isize) -> c_int {
     }
     let copy = result as c_int;
     match (table::mark(fd), owner(fd)) {
-        (Mark::Socket, Owner::World(id)) => match fd::register(copy, id) {
+        (Mark::Socket | Mark::Pipe, Owner::World(id)) => match fd::register(copy, id) {
             Ok(()) => copy,
             Err(error) => super::fail(super::number(&error)) as c_int,
         },
@@ -127,7 +134,10 @@ pub(crate) unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usi
 
 /// How much a read would give: of a datagram socket the next datagram.
 fn readable_bytes(id: SocketId) -> io::Result<usize> {
-    let (_, kind) = sys::describe(id)?;
+    let (domain, kind) = sys::describe(id)?;
+    if domain == Domain::Pipe {
+        return sys::pipe_len(id);
+    }
     let mut space = match kind {
         Kind::Stream => vec![0; STREAM_BYTES_MAX],
         Kind::Datagram => Vec::new(),

@@ -13,7 +13,9 @@
 #![allow(unsafe_code, reason = "this folder is where the crate meets the operating system")]
 
 mod address;
+mod adopt;
 mod ancillary;
+mod async_fd;
 mod calls_data;
 mod calls_open;
 mod control;
@@ -24,6 +26,7 @@ mod from_raw;
 mod message;
 mod names;
 mod options;
+mod pipe;
 mod poll;
 mod resolver;
 pub(crate) mod table;
@@ -54,7 +57,7 @@ enum Owner {
 }
 
 fn owner(fd: c_int) -> Owner {
-    if table::mark(fd) != Mark::Socket {
+    if !table::mark(fd).is_simulated() {
         return Owner::Kernel;
     }
     match device::try_with::<Net, _>(|net, _| net.descriptors.find(fd)).flatten() {
@@ -62,6 +65,9 @@ fn owner(fd: c_int) -> Owner {
         None => Owner::Elsewhere,
     }
 }
+
+/// The calls that are for descriptors of every kind; the others are for sockets.
+const FOR_FILES: [&str; 5] = ["read", "write", "readv", "writev", "ioctl"];
 
 /// Answers `call` on `fd` as libc does: from the world, or from the kernel.
 fn answer(
@@ -72,6 +78,9 @@ fn answer(
 ) -> isize {
     match owner(fd) {
         Owner::Kernel => raw::to_libc(kernel()),
+        Owner::World(_) if table::mark(fd) == Mark::Pipe && !FOR_FILES.contains(&call) => {
+            fail(libc::ENOTSOCK)
+        }
         Owner::World(id) => to_libc(world(id)),
         Owner::Elsewhere => {
             loud(&format!(

@@ -3,18 +3,17 @@
 //! Owns how readiness looks to `poll(2)`. Must not know what made a socket ready. Invariants: simulated and
 //! real descriptors are never waited for in one call; a wait is in virtual time.
 
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use libc::{c_int, c_short, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
-use real::io::{Interest, Ready};
+use real::io::Interest;
 use shim_runtime::host::{in_run, raw};
 use shim_runtime::threads;
 
-use super::table::{self, Mark};
-use super::wait::{hide_absent, level};
+use super::table;
 use super::{Owner, fail, int, kernel, loud, owner};
-use crate::stack::socket::interest_mask;
+use crate::stack::readiness::{Events, interest_mask};
 use crate::sys::{self, SocketId};
 
 const READ_EVENTS: c_short = libc::POLLIN | libc::POLLRDNORM;
@@ -22,25 +21,18 @@ const WRITE_EVENTS: c_short = libc::POLLOUT | libc::POLLWRNORM;
 /// What `poll(2)` shows whether it was asked for or not.
 const ALWAYS_SHOWN: c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 
-/// `ready` as `poll(2)` shows it to who asked for `events`.
-fn shown(ready: Ready, events: c_short) -> c_short {
-    let mut shown = 0;
-    if ready.is_readable() || ready.is_read_closed() {
-        shown |= READ_EVENTS;
-    }
-    if ready.is_writable() {
-        shown |= WRITE_EVENTS;
-    }
-    if ready.is_read_closed() {
-        shown |= libc::POLLRDHUP;
-    }
-    if ready.is_read_closed() && ready.is_write_closed() {
-        shown |= libc::POLLHUP;
-    }
-    if ready.is_error() {
-        shown |= libc::POLLERR;
-    }
-    shown & (events | ALWAYS_SHOWN)
+/// `now` as `poll(2)` shows it to who asked for `events`.
+fn shown(now: Events, events: c_short) -> c_short {
+    let bits = [
+        (now.readable, READ_EVENTS),
+        (now.writable, WRITE_EVENTS),
+        (now.priority, libc::POLLPRI),
+        (now.read_hang_up, libc::POLLRDHUP),
+        (now.hang_up, libc::POLLHUP),
+        (now.error, libc::POLLERR),
+    ];
+    let all = bits.into_iter().filter(|bit| bit.0).fold(0, |all, bit| all | bit.1);
+    all & (events | ALWAYS_SHOWN)
 }
 
 fn interest(events: c_short) -> Interest {
@@ -73,7 +65,7 @@ fn wait(entries: &mut [pollfd], timeout: Option<Duration>) -> isize {
         let mut count = wrong;
         for (place, id) in &sockets {
             let entry = &mut entries[*place];
-            entry.revents = shown(level(*id), entry.events);
+            entry.revents = shown(sys::events(*id), entry.events);
             count += isize::from(entry.revents != 0);
         }
         count
@@ -89,12 +81,9 @@ fn wait(entries: &mut [pollfd], timeout: Option<Duration>) -> isize {
             return Some(count);
         }
         left_behind = Some(waker.clone());
-        let mut cx = Context::from_waker(waker);
         for (place, id) in &sockets {
-            // Pending: what it would be ready for is what was just found not to be there.
-            let interest = interest(entries[*place].events);
-            hide_absent(*id, interest_mask(interest));
-            let _pending = sys::poll_ready(*id, interest, &mut cx);
+            // A socket that is gone shows nothing, and has no events.
+            drop(sys::wait_in_thread(*id, interest_mask(interest(entries[*place].events)), waker));
         }
         None
     });
@@ -114,7 +103,7 @@ unsafe fn answer(entries: *mut pollfd, count: nfds_t, timeout: Option<Duration>)
         // SAFETY: the caller vouches for the entries.
         count => unsafe { std::slice::from_raw_parts_mut(entries, count as usize) },
     };
-    let simulated = entries.iter().filter(|entry| table::mark(entry.fd) == Mark::Socket).count();
+    let simulated = entries.iter().filter(|entry| table::mark(entry.fd).is_simulated()).count();
     let empty = entries.iter().filter(|entry| entry.fd < 0).count();
     if simulated == 0 {
         // With nothing to wait for it is a sleep.
@@ -191,7 +180,7 @@ pub(crate) unsafe extern "C" fn select(
     except: *mut fd_set,
     timeout: *mut timeval,
 ) -> c_int {
-    let simulated = (0..count.min(libc::FD_SETSIZE as c_int)).filter(|fd| table::mark(*fd) == Mark::Socket);
+    let simulated = (0..count.min(libc::FD_SETSIZE as c_int)).filter(|fd| table::mark(*fd).is_simulated());
     for fd in simulated {
         for set in [read, write, except] {
             // SAFETY: the caller vouches for the sets.
@@ -230,7 +219,7 @@ pub(crate) unsafe extern "C" fn epoll_ctl(
     fd: c_int,
     event: *mut libc::epoll_event,
 ) -> c_int {
-    if table::mark(fd) == Mark::Socket {
+    if table::mark(fd).is_simulated() {
         loud("epoll_ctl: a simulated socket");
         return fail(libc::EPERM) as c_int;
     }
@@ -245,10 +234,12 @@ mod tests {
 
     #[test]
     fn errors_and_ends_are_shown_unasked() {
-        let all = Ready::ALL;
-        assert_eq!(shown(all, 0), libc::POLLERR | libc::POLLHUP);
-        assert_eq!(shown(Ready::WRITABLE, libc::POLLIN), 0);
-        assert_eq!(shown(Ready::READABLE, libc::POLLIN | libc::POLLOUT), libc::POLLIN);
-        assert_eq!(shown(Ready::READ_CLOSED, libc::POLLIN | libc::POLLRDHUP), libc::POLLIN | libc::POLLRDHUP);
+        let nothing = Events::default();
+        let ended = Events { hang_up: true, error: true, readable: true, ..nothing };
+        assert_eq!(shown(ended, 0), libc::POLLERR | libc::POLLHUP);
+        assert_eq!(shown(Events { writable: true, ..nothing }, libc::POLLIN), 0);
+        assert_eq!(shown(Events { readable: true, ..nothing }, libc::POLLIN | libc::POLLOUT), libc::POLLIN);
+        let half = Events { readable: true, read_hang_up: true, ..nothing };
+        assert_eq!(shown(half, libc::POLLIN | libc::POLLRDHUP), libc::POLLIN | libc::POLLRDHUP);
     }
 }

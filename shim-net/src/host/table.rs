@@ -16,6 +16,8 @@ pub(super) enum Mark {
     None,
     /// The placeholder of a simulated socket.
     Socket,
+    /// The placeholder of an end of a simulated pipe.
+    Pipe,
     /// An open file of random bytes.
     Entropy,
 }
@@ -29,7 +31,15 @@ pub(super) fn mark(fd: RawFd) -> Mark {
     match MARKS.get(fd as usize).map_or(0, |mark| mark.load(Ordering::Relaxed)) {
         0 => Mark::None,
         1 => Mark::Socket,
+        2 => Mark::Pipe,
         _ => Mark::Entropy,
+    }
+}
+
+impl Mark {
+    /// Whether a world's table has the descriptor.
+    pub(super) fn is_simulated(self) -> bool {
+        matches!(self, Mark::Socket | Mark::Pipe)
     }
 }
 
@@ -60,8 +70,8 @@ impl Descriptors {
     }
 
     /// `fd`, which is new, is one of socket `id`'s; false where the number is too large.
-    pub(super) fn insert(&mut self, fd: RawFd, id: SocketId) -> bool {
-        if !set_mark(fd, Mark::Socket) {
+    pub(super) fn insert(&mut self, fd: RawFd, id: SocketId, mark: Mark) -> bool {
+        if !set_mark(fd, mark) {
             return false;
         }
         self.sockets.insert(fd, id);
@@ -130,7 +140,7 @@ mod tests {
     fn a_socket_is_open_until_its_last_descriptor() {
         let [a, b, _] = numbers(900_000);
         let (mut table, id) = (Descriptors::default(), SocketId(7));
-        assert!(table.insert(a, id) && table.insert(b, id));
+        assert!(table.insert(a, id, Mark::Socket) && table.insert(b, id, Mark::Socket));
         assert_eq!((mark(a), table.find(b)), (Mark::Socket, Some(id)));
         assert_eq!(table.remove(a), Some((id, false)));
         assert_eq!(mark(a), Mark::None);
@@ -142,7 +152,7 @@ mod tests {
     fn a_held_descriptor_is_found_until_it_is_released() {
         let [a, b, c] = numbers(900_010);
         let (mut table, id) = (Descriptors::default(), SocketId(8));
-        assert!(table.insert(a, id) && table.insert(b, id));
+        assert!(table.insert(a, id, Mark::Socket) && table.insert(b, id, Mark::Socket));
         assert_eq!(table.held(id), None);
         assert_eq!((table.hold(b), table.hold(c)), (Some(id), None));
         assert_eq!(table.held(id), Some(b));
@@ -153,6 +163,6 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_never_simulated() {
         assert_eq!((mark(-1), mark(RawFd::MAX)), (Mark::None, Mark::None));
-        assert!(!Descriptors::default().insert(RawFd::MAX, SocketId(9)));
+        assert!(!Descriptors::default().insert(RawFd::MAX, SocketId(9), Mark::Socket));
     }
 }

@@ -5,16 +5,14 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
-use real::io::Ready;
-use shim_runtime::{device, threads};
+use shim_runtime::threads;
 
 use super::{int, kernel, refuse, would_block};
 use crate::error::Errno;
-use crate::net::Net;
-use crate::sys::{self, Direction, Name, SocketId, Value, Wait};
+use crate::sys::{self, Direction, Name, SocketId, Value};
 
 /// Whether `O_NONBLOCK` is set.
 pub(super) fn is_nonblocking(fd: RawFd) -> bool {
@@ -33,18 +31,6 @@ fn time_limit(id: SocketId, direction: Direction) -> Option<Duration> {
         Ok(Value::Timeout(limit)) => limit,
         _ => None,
     }
-}
-
-/// What the socket is ready for at this moment, whatever the mirror was shown of it: `poll(2)` is by level,
-/// tokio's readiness by edges.
-pub(super) fn level(id: SocketId) -> Ready {
-    let level = device::try_with::<Net, _>(|net, cx| net.call(id.node(), cx, |stack, _| stack.level(id)));
-    level.and_then(Result::ok).unwrap_or(Ready::EMPTY)
-}
-
-/// Has the next `poll_*` of `sys` wait for an event on the bits of `mask` that the socket is not ready for.
-pub(super) fn hide_absent(id: SocketId, mask: Ready) {
-    sys::clear_ready(id, mask - level(id));
 }
 
 /// Calls `attempt`, and where it would block, again after each event on the socket.
@@ -68,13 +54,7 @@ pub(super) fn until_done<R>(
             result => return Some(result),
         }
         left_behind = Some(waker.clone());
-        hide_absent(id, direction.mask());
-        match sys::poll_direction(id, direction, Wait::List, &mut Context::from_waker(waker)) {
-            Poll::Pending => None,
-            Poll::Ready(Err(error)) => Some(Err(error)),
-            // It would block, though not for want of an event: waiting for one could last for ever.
-            Poll::Ready(Ok(_)) => Some(refuse(Errno::EAGAIN)),
-        }
+        sys::wait_in_thread(id, direction.mask(), waker).err().map(Err)
     });
     if let Some(waker) = left_behind {
         sys::forget(id, &waker);
@@ -93,10 +73,11 @@ pub(super) fn connected((fd, id): (RawFd, SocketId)) -> io::Result<()> {
     let mut left_behind: Option<Waker> = None;
     let ended = threads::block_on_waker("connect", time_limit(id, Direction::Write), |waker| {
         left_behind = Some(waker.clone());
-        hide_absent(id, Direction::Write.mask());
-        match sys::poll_connect(id, Wait::List, &mut Context::from_waker(waker)) {
-            Poll::Pending => None,
-            Poll::Ready(result) => Some(result),
+        match sys::connected(id) {
+            Err(error) if would_block(&error) => {
+                sys::wait_in_thread(id, Direction::Write.mask(), waker).err().map(Err)
+            }
+            result => Some(result),
         }
     });
     if let Some(waker) = left_behind {

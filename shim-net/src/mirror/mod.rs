@@ -8,13 +8,16 @@
 mod io;
 
 mod addr;
+mod async_fd;
 mod lookup_host;
 mod options;
 mod readiness;
+mod registered;
 mod socket;
 pub mod tcp;
 mod udp;
 pub mod unix;
+pub mod unix_io;
 
 pub use addr::ToSocketAddrs;
 pub use lookup_host::lookup_host;

@@ -9,16 +9,18 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use real::io::{Interest, Ready};
+use real::io::Interest;
 
-use crate::sys::{self, SocketId};
+use crate::sys::reactor::{self, Registration};
+use crate::sys::{self, Told};
 
 /// Waits until a socket is ready.
 pub(crate) struct Readiness {
-    id: SocketId,
+    on: Registration,
     interest: Interest,
     place: Option<Place>,
 }
@@ -30,48 +32,58 @@ struct Place {
 }
 
 /// Wakes the task that polled last.
-struct Forward(Mutex<Waker>);
+struct Forward {
+    waker: Mutex<Waker>,
+    called: AtomicBool,
+}
 
 impl Readiness {
-    pub(crate) fn new(id: SocketId, interest: Interest) -> Readiness {
-        Readiness { id, interest, place: None }
+    pub(crate) fn new(on: Registration, interest: Interest) -> Readiness {
+        Readiness { on, interest, place: None }
     }
 }
 
 impl Future for Readiness {
-    type Output = io::Result<Ready>;
+    type Output = io::Result<Told>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        let (id, interest) = (self.id, self.interest);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Told>> {
+        let (on, interest) = (self.on, self.interest);
         let place = match &mut self.place {
             Some(place) => {
+                if place.forward.called.load(Ordering::Relaxed) {
+                    // As with tokio: who was told of something is ready, also where another has cleared it since.
+                    return Poll::Ready(reactor::told_in_time(on, interest));
+                }
                 place.forward.renew(cx.waker());
                 place
             }
             empty => {
-                let ready = sys::ready_for(id, interest);
-                if !ready.is_empty() {
-                    return Poll::Ready(Ok(ready));
+                let told = reactor::told(on, interest);
+                if !told.ready.is_empty() && !told.is_shut_down {
+                    return Poll::Ready(Ok(told));
                 }
-                let forward = Arc::new(Forward(Mutex::new(cx.waker().clone())));
+                let forward = Arc::new(Forward {
+                    waker: Mutex::new(cx.waker().clone()),
+                    called: AtomicBool::new(false),
+                });
                 empty.insert(Place { waker: Waker::from(Arc::clone(&forward)), forward })
             }
         };
-        sys::poll_ready(id, interest, &mut Context::from_waker(&place.waker))
+        reactor::poll_interest(on, interest, &mut Context::from_waker(&place.waker))
     }
 }
 
 impl Drop for Readiness {
     fn drop(&mut self) {
         if let Some(place) = &self.place {
-            sys::forget(self.id, &place.waker);
+            sys::forget(self.on.id, &place.waker);
         }
     }
 }
 
 impl Forward {
     fn renew(&self, waker: &Waker) {
-        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         let old = if own.will_wake(waker) { None } else { Some(std::mem::replace(&mut *own, waker.clone())) };
         drop(own);
         drop(old);
@@ -84,7 +96,8 @@ impl Wake for Forward {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.called.store(true, Ordering::Relaxed);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
         waker.wake();
     }
 }

@@ -1,22 +1,20 @@
 //! What all mirror types hold: the number of a socket, and the ways to wait for it.
 //!
-//! Owns [`Socket`], the budget that each operation takes, and the loop of `async_io`. Must not know what
-//! kind of socket it is. Invariant: a socket is closed exactly once, when its holder is dropped or has given
+//! Owns [`Socket`]. Must not know what kind of socket it is. Invariant: a socket is closed exactly once, when its holder is dropped or has given
 //! it away.
 
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::BufMut;
 use real::io::{Interest, ReadBuf, Ready};
-use real::task::coop;
 
-use super::readiness::Readiness;
 use crate::host::fd;
-use crate::sys::{self, Addr, Direction, Domain, Kind, SocketId, Wait};
+use crate::sys::reactor::{self, Registration};
+use crate::sys::{self, Addr, Direction, Domain, Kind, Received, SendExtra, SocketId};
 
 /// The most that a stream copies at once into a buffer of unknown kind.
 const COPY_BYTES_MAX: usize = 64 << 10;
@@ -26,10 +24,14 @@ const DATAGRAM_BYTES_MAX: usize = 256 << 10;
 /// A socket that is open until this is dropped.
 pub(crate) struct Socket {
     pub(crate) id: SocketId,
+    registration: Option<Registration>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        if let Some(registration) = self.registration {
+            reactor::deregister(registration);
+        }
         crate::host::fd::close_descriptor(self.id);
     }
 }
@@ -37,7 +39,7 @@ impl Drop for Socket {
 impl Socket {
     /// Makes a socket on the current node.
     pub(crate) fn open(domain: Domain, kind: Kind) -> io::Result<Socket> {
-        sys::socket(domain, kind).map(|id| Socket { id })
+        sys::socket(domain, kind).map(Socket::new)
     }
 
     /// Makes a socket for `address`.
@@ -45,23 +47,41 @@ impl Socket {
         Socket::open(if address.is_ipv4() { Domain::Inet } else { Domain::Inet6 }, kind)
     }
 
-    /// A socket whose number came from elsewhere; tokio would tell its reactor of it.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    #[track_caller]
-    pub(crate) fn registered(id: SocketId) -> Socket {
-        Socket { id }.register()
+    /// A socket whose number came from elsewhere.
+    pub(crate) fn new(id: SocketId) -> Socket {
+        Socket { id, registration: None }
     }
 
-    /// Goes through what tokio checks where a socket joins a reactor.
+    /// Makes the reactor know the socket.
+    ///
+    /// # Errors
+    /// Where the runtime was shut down.
     ///
     /// # Panics
     /// Outside a runtime.
     #[track_caller]
-    pub(crate) fn register(self) -> Socket {
-        shim_runtime::runtime::require_io();
-        self
+    pub(crate) fn register(self) -> io::Result<Socket> {
+        self.register_as(Interest::READABLE | Interest::WRITABLE, Ready::EMPTY)
+    }
+
+    /// As [`register`](Socket::register), with what tokio takes for granted of a new socket.
+    #[track_caller]
+    pub(crate) fn register_as(mut self, interest: Interest, assumed: Ready) -> io::Result<Socket> {
+        self.registration = Some(reactor::register(self.id, interest, assumed)?);
+        Ok(self)
+    }
+
+    /// A stream that was accepted: it counts as ready for both until a call says otherwise.
+    #[track_caller]
+    pub(crate) fn accepted(id: SocketId) -> io::Result<Socket> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        Socket::new(id).register_as(both, Ready::READABLE | Ready::WRITABLE)
+    }
+
+    /// One of a new pair: there is room to write.
+    #[track_caller]
+    pub(crate) fn one_of_pair(self) -> io::Result<Socket> {
+        self.register_as(Interest::READABLE | Interest::WRITABLE, Ready::WRITABLE)
     }
 
     /// A socket that std or another library opened inside the simulation.
@@ -70,19 +90,23 @@ impl Socket {
     /// Outside a runtime; and in a debug build where it is blocking, as with tokio.
     #[track_caller]
     pub(crate) fn adopt(descriptor: impl Into<OwnedFd>) -> io::Result<Socket> {
-        let socket = Socket { id: fd::adopt(descriptor.into())? };
+        let descriptor = descriptor.into();
         assert!(
-            !cfg!(debug_assertions) || may_block() || fd::is_nonblocking(socket.id),
+            !cfg!(debug_assertions) || may_block() || !fd::is_blocking(&descriptor),
             "Registering a blocking socket with the tokio runtime is unsupported. \
             If you wish to do anyways, please add `--cfg tokio_allow_from_blocking_fd` to your \
             RUSTFLAGS. See github.com/tokio-rs/tokio/issues/7172 for details."
         );
-        Ok(socket.register())
+        shim_runtime::runtime::io_runtime()?;
+        Socket::new(fd::adopt(descriptor)?).register()
     }
 
     /// Gives the socket away as a descriptor.
     pub(crate) fn into_descriptor(self) -> io::Result<OwnedFd> {
         let descriptor = fd::into_owned(self.id)?;
+        if let Some(registration) = self.registration {
+            reactor::deregister(registration);
+        }
         mem::forget(self);
         Ok(descriptor)
     }
@@ -113,9 +137,14 @@ fn may_block() -> bool {
 
 /// Waiting.
 impl Socket {
+    /// How the reactor knows the socket.
+    fn registration(&self) -> Registration {
+        self.registration.expect("invariant: a value of tokio::net that waits was registered")
+    }
+
     /// Waits for `interest`. As with tokio, this takes nothing from the budget.
-    pub(crate) fn ready(&self, interest: Interest) -> Readiness {
-        Readiness::new(self.id, interest)
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        self.registration().ready(interest).await.map(|told| told.ready)
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
@@ -127,59 +156,44 @@ impl Socket {
     }
 
     pub(crate) fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        poll_with_budget(cx, |cx| sys::poll_direction(self.id, direction, Wait::Slot, cx)).map_ok(drop)
+        self.registration().poll_ready(direction, cx).map_ok(drop)
     }
 
     /// Calls `f` where the socket is ready; what `f` finds not ready is hidden until the next event.
     pub(crate) fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        let ready = sys::ready_for(self.id, interest);
-        if ready.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        match f() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sys::clear_ready(self.id, ready);
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            result => result,
-        }
+        self.registration().try_io(interest, f)
     }
 
     /// Calls `f` each time the socket is ready, until it does not say that it would block.
     pub(crate) async fn async_io<R>(
         &self,
         interest: Interest,
-        mut f: impl FnMut() -> io::Result<R>,
+        f: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
-        loop {
-            let ready: Ready = self.ready(interest).await?;
-            let budget = std::future::poll_fn(coop::poll_proceed).await;
-            match f() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sys::clear_ready(self.id, ready),
-                result => {
-                    budget.made_progress();
-                    return result;
-                }
-            }
-        }
+        self.registration().async_io(interest, f).await
     }
-}
 
-/// Takes one unit of the task's budget for `f`, and gives it back where `f` is pending.
-pub(crate) fn poll_with_budget<R>(
-    cx: &mut Context<'_>,
-    f: impl FnOnce(&mut Context<'_>) -> Poll<R>,
-) -> Poll<R> {
-    let budget = ready!(coop::poll_proceed(cx));
-    let result = ready!(f(cx));
-    budget.made_progress();
-    Poll::Ready(result)
+    /// As [`async_io`](Socket::async_io); only the task that polled last is woken.
+    pub(crate) fn poll_io<R>(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        f: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.registration().poll_io(direction, cx, f)
+    }
 }
 
 /// Data.
 impl Socket {
+    /// Reads from a stream.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.registration().poll_read(cx, buffer)
+    }
+
+    /// Receives one datagram.
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        poll_with_budget(cx, |cx| sys::poll_recv(self.id, Wait::Slot, cx, buffer))
+        self.poll_io(Direction::Read, cx, || sys::recv_buf(self.id, buffer, false)).map_ok(drop)
     }
 
     pub(crate) fn poll_peek(
@@ -187,11 +201,36 @@ impl Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
-        poll_with_budget(cx, |cx| sys::poll_peek(self.id, Wait::Slot, cx, buffer))
+        self.poll_io(Direction::Read, cx, || sys::recv_buf(self.id, buffer, true))
     }
 
+    pub(crate) fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        peek: bool,
+    ) -> Poll<io::Result<Received>> {
+        self.poll_io(Direction::Read, cx, || sys::recv_buf_from(self.id, buffer, peek))
+    }
+
+    /// Writes to a stream.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.registration().poll_write(cx, data)
+    }
+
+    /// Sends one datagram.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        poll_with_budget(cx, |cx| sys::poll_send(self.id, Wait::Slot, cx, data))
+        self.poll_io(Direction::Write, cx, || sys::send(self.id, data))
+    }
+
+    pub(crate) fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        to: &Addr,
+    ) -> Poll<io::Result<usize>> {
+        let data = [IoSlice::new(data)];
+        self.poll_io(Direction::Write, cx, || sys::send_to(self.id, &data, Some(to), SendExtra::default()))
     }
 
     pub(crate) fn poll_send_vectored(
@@ -199,21 +238,29 @@ impl Socket {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        poll_with_budget(cx, |cx| sys::poll_send_vectored(self.id, Wait::Slot, cx, data))
+        self.poll_io(Direction::Write, cx, || sys::send_vectored(self.id, data))
     }
 
     /// Waits for a connection.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(SocketId, Addr)>> {
-        poll_with_budget(cx, |cx| sys::poll_accept(self.id, Wait::Slot, cx))
+        self.poll_io(Direction::Read, cx, || sys::accept(self.id))
     }
 
-    /// Connects, and waits for the outcome.
-    pub(crate) async fn connect(&self, address: &Addr) -> io::Result<()> {
+    /// Connects, joins the reactor, and waits for the outcome.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub(crate) async fn connect(self, address: &Addr) -> io::Result<Socket> {
         match sys::connect(self.id, address) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
-        std::future::poll_fn(|cx| poll_with_budget(cx, |cx| sys::poll_connect(self.id, Wait::Slot, cx))).await
+        let socket = self.register()?;
+        std::future::poll_fn(|cx| socket.poll_ready(Direction::Write, cx)).await?;
+        match sys::take_error(socket.id)? {
+            Some(error) => Err(error),
+            None => Ok(socket),
+        }
     }
 
     /// Ends a direction of a stream; one that is not connected has nothing to end.

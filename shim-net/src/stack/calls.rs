@@ -6,12 +6,13 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use real::io::Ready;
+use real::io::{Interest, Ready};
 use shim_runtime::clock::SimTime;
 
 use super::Stack;
 use super::buffer::{Sink, gather};
 use super::options::{Name, Value};
+use super::readiness::Events;
 use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
 use super::tcp::{Listener, State, Tcp};
 use super::udp::{Received, SendExtra};
@@ -33,6 +34,7 @@ impl Stack {
             Inner::Unix(_) => self.unix_listen(id, backlog),
             Inner::Tcp(_) => self.tcp_listen(id, backlog),
             Inner::Udp(_) => Err(Errno::EOPNOTSUPP),
+            Inner::Pipe(_) => Err(Errno::ENOTSOCK),
         }
     }
 
@@ -52,6 +54,7 @@ impl Stack {
             Inner::Unix(_) => self.unix_accept(id)?,
             Inner::Tcp(_) => self.tcp_accept(id)?,
             Inner::Udp(_) => return Err(Errno::EOPNOTSUPP),
+            Inner::Pipe(_) => return Err(Errno::ENOTSOCK),
         };
         let core = &self.table.find(child)?.core;
         let from = match &self.table.find(child)?.inner {
@@ -74,6 +77,11 @@ impl Stack {
         match &mut socket.inner {
             Inner::Udp(udp) => udp.recv(&mut socket.core, sink, peek),
             Inner::Unix(_) => self.unix_recv(id, sink, peek),
+            Inner::Pipe(end) => {
+                let end = *end;
+                let len = self.pipe_read(end, sink)?;
+                Ok(Received { len, full_len: len, from: None, to: None, ecn: 0, segment_size: None })
+            }
             Inner::Tcp(_) => {
                 let len = self.recv(id, sink, peek, now)?;
                 Ok(Received { len, full_len: len, from: None, to: None, ecn: 0, segment_size: None })
@@ -127,6 +135,10 @@ impl Stack {
                 self.udp_send(id, gather(data, usize::MAX), Some(*to), extra)
             }
             (Inner::Unix(_), None) => self.unix_send(id, data, None),
+            (Inner::Pipe(end), None) => {
+                let end = *end;
+                self.pipe_write(end, data)
+            }
             (Inner::Unix(_), Some(Addr::Unix(to))) => self.unix_send(id, data, Some(to)),
             _ => Err(Errno::EAFNOSUPPORT),
         }
@@ -137,6 +149,7 @@ impl Stack {
         let socket = self.table.find_mut(id)?;
         match &mut socket.inner {
             Inner::Unix(_) => self.unix_shutdown(id, read, write),
+            Inner::Pipe(_) => Err(Errno::ENOTSOCK),
             Inner::Udp(udp) => {
                 if udp.peer.is_none() {
                     return Err(Errno::ENOTCONN);
@@ -217,11 +230,12 @@ impl Stack {
                 Domain::Inet => libc::AF_INET,
                 Domain::Inet6 => libc::AF_INET6,
                 Domain::Unix => libc::AF_UNIX,
+                Domain::Pipe => return Err(Errno::ENOTSOCK),
             },
             Name::Protocol => match &socket.inner {
                 Inner::Tcp(_) => libc::IPPROTO_TCP,
                 Inner::Udp(_) => libc::IPPROTO_UDP,
-                Inner::Unix(_) => 0,
+                Inner::Unix(_) | Inner::Pipe(_) => 0,
             },
             Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
             Name::MaxSegment => match &socket.inner {
@@ -251,22 +265,45 @@ impl Stack {
         Ok(())
     }
 
-    /// What the socket is ready for, as far as tokio would know.
-    pub(crate) fn ready(&mut self, id: SocketId) -> Result<Ready> {
-        let level = self.level(id)?;
-        Ok(self.table.find_mut(id)?.core.waiters.cache.look(level))
+    /// Makes the reactor of `runtime` know the socket; what it is ready for is told at the next turn.
+    pub(crate) fn register(
+        &mut self,
+        id: SocketId,
+        runtime: u64,
+        interest: Interest,
+        assumed: Ready,
+    ) -> Result<u32> {
+        let now = self.events(id)?.ready_for(interest);
+        let waiters = &mut self.table.find_mut(id)?.core.waiters;
+        let key = waiters.register(runtime, interest, assumed);
+        if !now.is_empty()
+            && let Some(own) = waiters.find(key)
+        {
+            own.marked = true;
+            self.fx.marked.push((id, key));
+        }
+        Ok(key)
     }
 
-    /// What the socket is ready for at this moment.
-    pub(crate) fn level(&self, id: SocketId) -> Result<Ready> {
+    /// The reactor's turn for a registration that was marked.
+    pub(crate) fn turn(&mut self, id: SocketId, key: u32) {
+        let Ok(events) = self.events(id) else { return };
+        let Ok(socket) = self.table.find_mut(id) else { return };
+        if let Some(own) = socket.core.waiters.find(key) {
+            own.turn(events, &mut self.fx);
+        }
+    }
+
+    /// What `poll(2)` would show of the socket at this moment.
+    pub(crate) fn events(&self, id: SocketId) -> Result<Events> {
         let socket = self.table.find(id)?;
         let core = &socket.core;
-        let events = match &socket.inner {
+        Ok(match &socket.inner {
             Inner::Tcp(tcp) => tcp.events(core),
             Inner::Udp(udp) => udp.events(core),
             Inner::Unix(unix) => self.unix_events(core, unix),
-        };
-        Ok(events.ready())
+            Inner::Pipe(end) => self.pipes.events(core, *end),
+        })
     }
 
     /// Removes the name of a Unix socket's file.
@@ -288,7 +325,7 @@ fn accepts(inner: &Inner) -> bool {
     match inner {
         Inner::Tcp(tcp) => matches!(tcp, Tcp::Listener(Listener { .. })),
         Inner::Unix(unix) => matches!(unix.role, super::unix::Role::Listener { .. }),
-        Inner::Udp(_) => false,
+        Inner::Udp(_) | Inner::Pipe(_) => false,
     }
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod bind;
 pub(crate) mod buffer;
 pub(crate) mod calls;
 pub(crate) mod options;
+pub(crate) mod pipe;
+pub(crate) mod readiness;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod tcp;
@@ -25,6 +27,7 @@ use shim_runtime::queue::EventId;
 
 use crate::error::{Errno, Result};
 use crate::packet::{Body, Flags, Packet, Reason, Segment, Unreachable};
+use pipe::Pipes;
 use socket::{Domain, Effects, Inner, Kind, SocketId, UnixAddr};
 use table::{FixedMap, Flow, Ports, Table};
 use tcp::{Conn, Tcp};
@@ -55,6 +58,7 @@ pub(crate) struct Stack {
     pub(crate) flows: FixedMap<Flow, u32>,
     /// Who is bound to a Unix address; `None` for a path whose socket is closed.
     pub(crate) unix_names: BTreeMap<UnixAddr, Option<SocketId>>,
+    pub(crate) pipes: Pipes,
     pub(crate) fx: Effects,
     /// Events of sockets that are gone.
     pub(crate) cancels: Vec<EventId>,
@@ -81,6 +85,7 @@ impl Stack {
             listeners: FixedMap::default(),
             flows: FixedMap::default(),
             unix_names: BTreeMap::new(),
+            pipes: Pipes::default(),
             fx: Effects::default(),
             cancels: Vec::new(),
             overflows: 0,
@@ -96,6 +101,7 @@ impl Stack {
         }
         let inner = match (domain, kind) {
             (Domain::Unix, kind) => Inner::Unix(Unix::new(kind)),
+            (Domain::Pipe, _) => return Err(Errno::EAFNOSUPPORT),
             (_, Kind::Stream) => Inner::Tcp(Tcp::Idle),
             (_, Kind::Datagram) => Inner::Udp(Udp::default()),
         };
@@ -117,6 +123,10 @@ impl Stack {
             }
             Inner::Tcp(Tcp::Idle) | Inner::Udp(_) => self.free(index),
             Inner::Unix(_) => self.unix_close(index),
+            Inner::Pipe(end) => {
+                let end = *end;
+                self.pipe_close(id, end);
+            }
         }
     }
 
@@ -140,13 +150,14 @@ impl Stack {
         self.life = Life::Off;
         for mut socket in self.table.drain() {
             self.cancels.extend(socket.core.event.take());
-            socket.core.wake_all(&mut self.fx);
+            socket.core.waiters.wake_everybody(&mut self.fx);
         }
         self.tcp_ports.clear();
         self.udp_ports.clear();
         self.listeners.clear();
         self.flows.clear();
         self.unix_names.clear();
+        self.pipes.clear();
         self.fx.outbox.clear();
         self.fx.arms.clear();
     }
@@ -290,7 +301,12 @@ impl Stack {
             self.ports(socket.core.kind).remove(socket.core.port, index);
         }
         self.cancels.extend(socket.core.event.take());
-        socket.core.wake_all(&mut self.fx);
+        socket.core.waiters.wake_everybody(&mut self.fx);
+    }
+
+    /// A runtime ended.
+    pub(crate) fn end_runtime(&mut self, runtime: u64) {
+        self.table.iter_mut().for_each(|socket| socket.core.waiters.end_runtime(runtime, &mut self.fx));
     }
 
     pub(crate) fn ports(&mut self, kind: Kind) -> &mut Ports {

@@ -1,17 +1,19 @@
-//! A socket: what all kinds have in common, its waiting tasks, and its readiness.
+//! A socket: what all kinds have in common.
 //!
-//! Owns [`SocketId`], `Socket`, `Core` and `Waiters`. Must not know protocols. Invariant: readiness is
-//! computed from state each time it is asked for; no edge is stored that could be forgotten.
+//! Owns [`SocketId`], `Socket`, `Core` and `Effects`. Must not know protocols. Invariant: readiness is
+//! computed from state each time it is asked for; who was told what of it is `readiness`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::task::Waker;
 
-use real::io::{Interest, Ready};
+use real::io::Ready;
 use shim_runtime::clock::SimTime;
 use shim_runtime::queue::EventId;
 
 use super::options::Options;
+use super::pipe::PipeEnd;
+use super::readiness::Waiters;
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::unix::Unix;
@@ -52,6 +54,8 @@ pub enum Domain {
     Inet6,
     /// Unix.
     Unix,
+    /// Not a socket at all, but an end of a pipe.
+    Pipe,
 }
 
 /// What a socket carries.
@@ -90,6 +94,8 @@ pub(crate) struct Effects {
     pub(crate) outbox: VecDeque<Packet>,
     /// Tasks to wake.
     pub(crate) wakes: Vec<Waker>,
+    /// Registrations that the reactor must tell of something at its next turn.
+    pub(crate) marked: Vec<(SocketId, u32)>,
     /// Sockets whose timer event must be moved to the given time.
     pub(crate) arms: Vec<(SocketId, SimTime)>,
 }
@@ -116,7 +122,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(id: SocketId, domain: Domain, kind: Kind) -> Core {
-        let tcp = kind == Kind::Stream && domain != Domain::Unix;
+        let tcp = kind == Kind::Stream && matches!(domain, Domain::Inet | Domain::Inet6);
         Core {
             id,
             domain,
@@ -143,19 +149,19 @@ impl Core {
     /// Sets the pending error and wakes everybody.
     pub(crate) fn fail(&mut self, errno: Errno, fx: &mut Effects) {
         self.error = Some(errno);
-        self.waiters.wake(Ready::ALL, fx);
+        self.wake_all(fx);
     }
 
     pub(crate) fn wake_readers(&mut self, fx: &mut Effects) {
-        self.waiters.wake(Ready::READABLE | Ready::READ_CLOSED, fx);
+        self.waiters.event(self.id, Ready::READABLE | Ready::READ_CLOSED, fx);
     }
 
     pub(crate) fn wake_writers(&mut self, fx: &mut Effects) {
-        self.waiters.wake(Ready::WRITABLE | Ready::WRITE_CLOSED, fx);
+        self.waiters.event(self.id, Ready::WRITABLE | Ready::WRITE_CLOSED, fx);
     }
 
     pub(crate) fn wake_all(&mut self, fx: &mut Effects) {
-        self.waiters.wake(Ready::ALL, fx);
+        self.waiters.event(self.id, Ready::ALL, fx);
     }
 
     /// `address` as a socket of this domain shows it.
@@ -180,15 +186,7 @@ pub(crate) enum Inner {
     Tcp(Tcp),
     Udp(Udp),
     Unix(Unix),
-}
-
-/// Whose waker a `poll_*` call stores.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wait {
-    /// The direction's one slot: the last waker wins, as tokio documents for its `poll_*` functions.
-    Slot,
-    /// The list: every waker is kept until it is called, as for tokio's `async` functions.
-    List,
+    Pipe(PipeEnd),
 }
 
 /// The two directions a task may wait for.
@@ -206,165 +204,5 @@ impl Direction {
             Direction::Read => Ready::READABLE | Ready::READ_CLOSED,
             Direction::Write => Ready::WRITABLE | Ready::WRITE_CLOSED,
         }
-    }
-}
-
-/// The readiness bits that satisfy `interest`.
-pub(crate) fn interest_mask(interest: Interest) -> Ready {
-    let mut mask = Ready::EMPTY;
-    if interest.is_readable() {
-        mask |= Ready::READABLE | Ready::READ_CLOSED;
-    }
-    if interest.is_writable() {
-        mask |= Ready::WRITABLE | Ready::WRITE_CLOSED;
-    }
-    if interest.is_priority() {
-        mask |= Ready::PRIORITY | Ready::READ_CLOSED;
-    }
-    if interest.is_error() {
-        mask |= Ready::ERROR;
-    }
-    mask
-}
-
-/// The tasks that wait for a socket.
-#[derive(Default)]
-pub(crate) struct Waiters {
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    list: Vec<(Ready, Waker)>,
-    pub(crate) cache: Cache,
-}
-
-/// What tokio remembers of a socket's readiness between two looks at it.
-///
-/// Bits that were shown stay shown until an operation says that it would block, also where the socket has
-/// ceased to be ready meanwhile; bits that were cleared stay hidden until the next event, also where the
-/// socket is ready. Programs that loop over `writable` and `try_write` until the latter would block rely on
-/// the first; programs whose `try_io` says "would block" for reasons of their own rely on the second.
-#[derive(Clone, Copy)]
-pub(crate) struct Cache {
-    shown: Ready,
-    hidden: Ready,
-}
-
-impl Default for Cache {
-    fn default() -> Cache {
-        Cache { shown: Ready::EMPTY, hidden: Ready::EMPTY }
-    }
-}
-
-impl Cache {
-    /// What is shown of `level`, which is what the socket is ready for now.
-    pub(crate) fn look(&mut self, level: Ready) -> Ready {
-        self.shown |= (level - self.hidden) & (Ready::READABLE | Ready::WRITABLE);
-        (level - self.hidden) | self.shown
-    }
-
-    /// As [`Cache::look`], remembering nothing.
-    pub(crate) fn peek(self, level: Ready) -> Ready {
-        (level - self.hidden) | self.shown
-    }
-
-    /// An operation on the bits of `ready` would block. The closed bits stay.
-    pub(crate) fn clear(&mut self, ready: Ready) {
-        self.shown = self.shown - ready;
-        self.hidden |= ready - Ready::READ_CLOSED - Ready::WRITE_CLOSED;
-    }
-
-    /// An operation on the bits of `ready` did part of what was asked: the rest would block.
-    pub(crate) fn partial(&mut self, ready: Ready) {
-        self.shown = self.shown - ready;
-    }
-
-    /// An event on the bits of `ready`.
-    fn event(&mut self, ready: Ready) {
-        self.hidden = self.hidden - ready;
-    }
-}
-
-impl Waiters {
-    /// Stores `waker` for the bits of `mask`. Gives back a waker that was displaced: its destructor may
-    /// run foreign code, so it must be dropped when the world is not borrowed.
-    pub(crate) fn register(&mut self, mask: Ready, wait: Wait, waker: &Waker) -> Option<Waker> {
-        if wait == Wait::List {
-            if !self.list.iter().any(|(other, listed)| *other == mask && listed.will_wake(waker)) {
-                self.list.push((mask, waker.clone()));
-            }
-            return None;
-        }
-        let slot = if mask.is_readable() { &mut self.reader } else { &mut self.writer };
-        match slot {
-            Some(stored) if stored.will_wake(waker) => None,
-            _ => slot.replace(waker.clone()),
-        }
-    }
-
-    /// Takes `waker` out of the list: its future was dropped.
-    pub(crate) fn forget(&mut self, waker: &Waker) -> Vec<Waker> {
-        let mut gone = Vec::new();
-        let mut place = 0;
-        while place < self.list.len() {
-            if self.list[place].1.will_wake(waker) {
-                gone.push(self.list.remove(place).1);
-            } else {
-                place += 1;
-            }
-        }
-        gone
-    }
-
-    /// An event on the bits of `mask`: shows them again and wakes who waits for one of them.
-    pub(crate) fn wake(&mut self, mask: Ready, fx: &mut Effects) {
-        self.cache.event(mask);
-        if mask.is_readable() {
-            fx.wakes.extend(self.reader.take());
-        }
-        if mask.is_writable() {
-            fx.wakes.extend(self.writer.take());
-        }
-        let mut place = 0;
-        while place < self.list.len() {
-            if (self.list[place].0 & mask).is_empty() {
-                place += 1;
-            } else {
-                fx.wakes.push(self.list.remove(place).1);
-            }
-        }
-    }
-}
-
-/// What `poll(2)` would show, before it is put as tokio's [`Ready`].
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Events {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// The peer sends no more, or reading was shut down.
-    pub(crate) read_hang_up: bool,
-    /// Both directions are over.
-    pub(crate) hang_up: bool,
-    pub(crate) error: bool,
-}
-
-impl Events {
-    /// As mio and tokio put them.
-    pub(crate) fn ready(self) -> Ready {
-        let mut ready = Ready::EMPTY;
-        if self.readable || self.read_hang_up {
-            ready |= Ready::READABLE;
-        }
-        if self.writable {
-            ready |= Ready::WRITABLE;
-        }
-        if self.hang_up || self.read_hang_up {
-            ready |= Ready::READ_CLOSED;
-        }
-        if self.hang_up || (self.error && self.writable) {
-            ready |= Ready::WRITE_CLOSED;
-        }
-        if self.error {
-            ready |= Ready::ERROR;
-        }
-        ready
     }
 }

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use super::buffer::Sink;
-use super::socket::{Addr, Core, Events, Inner, SocketId};
+use super::readiness::Events;
+use super::socket::{Addr, Core, Inner, SocketId};
 use super::table::Flow;
 use super::{Stack, is_broadcast};
 use crate::error::{Errno, Result};
@@ -74,6 +75,7 @@ impl Udp {
             read_hang_up: self.read_closed,
             hang_up: self.read_closed && self.write_closed,
             error: core.error.is_some(),
+            ..Events::default()
         }
     }
 

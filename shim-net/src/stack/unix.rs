@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::Stack;
 use super::buffer::{ReceiveBuffer, Sink, gather};
-use super::socket::{Addr, Core, Domain, Events, Inner, Kind, SocketId, UnixAddr};
+use super::readiness::Events;
+use super::socket::{Addr, Core, Domain, Inner, Kind, SocketId, UnixAddr};
 use super::udp::Received;
 use crate::error::{Errno, Result};
 
@@ -375,6 +376,7 @@ impl Stack {
             Role::Idle => {}
             Role::Listener { ready, .. } => {
                 for child in ready {
+                    self.unix_reset_queued(child);
                     self.unix_close(child);
                 }
             }
@@ -393,6 +395,17 @@ impl Stack {
                     self.wake_peer_writers(Some(sender));
                 }
             }
+        }
+    }
+
+    /// The listener of a connection that nobody has accepted is closed: its other end learns that.
+    fn unix_reset_queued(&mut self, index: u32) {
+        let peer = self.table.get(index).and_then(|child| match &child.inner {
+            Inner::Unix(unix) => unix.peer,
+            _ => None,
+        });
+        if let Some(Ok(peer)) = peer.map(|peer| self.table.find_mut(peer)) {
+            peer.core.error = Some(Errno::ECONNRESET);
         }
     }
 
@@ -417,6 +430,7 @@ impl Stack {
                     read_hang_up: read_over,
                     hang_up: peer.is_none() || (read_over && unix.write_closed),
                     error,
+                    ..Events::default()
                 }
             }
             Role::Datagram { queue, .. } => {
@@ -432,6 +446,7 @@ impl Stack {
                     read_hang_up: unix.read_closed,
                     hang_up: unix.read_closed && unix.write_closed,
                     error,
+                    ..Events::default()
                 }
             }
         }

@@ -3,8 +3,6 @@
 //! Owns what a program sees as time and how a thread sleeps. Must not know tokio's timers. Invariant: inside
 //! a simulation every clock shows the one virtual time, and reading it without end moves it on.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, c_long, clockid_t, time_t, timespec, timeval};
@@ -62,43 +60,10 @@ fn wall_offset_ns(shared: &Shared) -> i64 {
         .unwrap_or(0)
 }
 
-/// Set once a thread of the process has had an ambient run: from then on its clocks may be ahead of the real.
-static ANY_AMBIENT: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    /// How far the calling thread's clocks are ahead of the real ones, in nanoseconds: what its ambient runs
-    /// slept and it did not.
-    static AHEAD_NS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// What the clocks of an ambient run begin with: what the thread has seen of them so far.
-pub(crate) fn ambient_bases_ns() -> (u64, u64) {
-    ANY_AMBIENT.store(true, Ordering::Relaxed);
-    let ahead = AHEAD_NS.try_with(Cell::get).unwrap_or(0);
-    let real = |clock| real_time(clock).as_nanos() as u64 + ahead;
+/// What the clocks of a run of loose runtimes begin with: the real ones.
+pub(crate) fn real_bases_ns() -> (u64, u64) {
+    let real = |clock| real_time(clock).as_nanos() as u64;
     (real(libc::CLOCK_MONOTONIC), real(libc::CLOCK_REALTIME))
-}
-
-/// An ambient run is over: the thread's clocks go on from where it left them.
-pub(crate) fn ambient_ended(shared: &Shared) {
-    let shown = shared.monotonic_base_ns + shared.now.get().nanos();
-    let real = real_monotonic().as_nanos() as u64;
-    let _ = AHEAD_NS.try_with(|ahead| ahead.set(ahead.get().max(shown.saturating_sub(real))));
-}
-
-/// What `clock` shows on a thread that is in no run, but had ambient ones.
-fn shown_outside(clock: clockid_t) -> Option<u64> {
-    if !ANY_AMBIENT.load(Ordering::Relaxed) {
-        return None;
-    }
-    if let Some(Some(nanos)) = crate::run::try_with_ambient(|shared| shown(shared, clock)) {
-        return Some(nanos);
-    }
-    let ahead = AHEAD_NS.try_with(Cell::get).ok().filter(|ahead| *ahead > 0)?;
-    match clock {
-        libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => None,
-        clock => Some(real_time(clock).as_nanos() as u64 + ahead),
-    }
 }
 
 /// `clock_gettime(2)`.
@@ -107,10 +72,7 @@ fn shown_outside(clock: clockid_t) -> Option<u64> {
 /// `out` must be valid to write, as for the system call.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
-    let nanos = match context::try_with_run(|shared| shown(shared, clock)) {
-        Some(nanos) => nanos,
-        None => shown_outside(clock),
-    };
+    let nanos = context::try_with_run(|shared| shown(shared, clock)).flatten();
     if let Some(nanos) = nanos {
         // SAFETY: the caller vouches for `out`.
         unsafe {
@@ -248,4 +210,22 @@ fn sleep_until(shared: &std::sync::Arc<Shared>, at: SimTime) {
         shared.with(|world| world.queue.push(at, Event::Timer(waker.clone())));
         None
     });
+}
+
+/// `sched_yield(2)`: whatever is ready goes first.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn sched_yield() -> c_int {
+    let Some(shared) = context::run_of_thread().filter(|shared| shared.world.try_borrow().is_ok()) else {
+        // SAFETY: the call has no arguments.
+        return raw::to_libc(unsafe { raw::syscall6(libc::SYS_sched_yield, 0, 0, 0, 0, 0, 0) }) as c_int;
+    };
+    let mut yielded = false;
+    threads::block(&shared, Wait::Blocked("sched_yield"), false, |waker| {
+        if std::mem::replace(&mut yielded, true) {
+            return Some(());
+        }
+        waker.wake_by_ref();
+        None
+    });
+    0
 }

@@ -31,15 +31,28 @@ pub(crate) struct Futexes {
 struct Waiter {
     number: u64,
     mask: u32,
+    /// What the word held when the wait began.
+    value: u32,
     waker: Waker,
 }
 
 impl Futexes {
-    fn add(&mut self, address: usize, mask: u32, waker: &Waker) -> u64 {
+    fn add(&mut self, address: usize, mask: u32, value: u32, waker: &Waker) -> u64 {
         self.next += 1;
-        let waiter = Waiter { number: self.next, mask, waker: waker.clone() };
+        let waiter = Waiter { number: self.next, mask, value, waker: waker.clone() };
         self.waiting.entry(address).or_default().push(waiter);
         self.next
+    }
+
+    /// Who waits at a word that has changed: a thread that the scheduler does not control did it.
+    pub(crate) fn changed(&self) -> Vec<Waker> {
+        let mut changed = Vec::new();
+        for (address, waiters) in &self.waiting {
+            // SAFETY: a thread waits at this word in a call that has not returned, so the word is still there.
+            let word = unsafe { &*(*address as *const AtomicU32) }.load(Ordering::SeqCst);
+            changed.extend(waiters.iter().filter(|waiter| waiter.value != word).map(|w| w.waker.clone()));
+        }
+        changed
     }
 
     fn is_waiting(&self, address: usize, number: u64) -> bool {
@@ -148,7 +161,7 @@ fn wait(shared: &Arc<Shared>, word: &AtomicU32, value: u32, deadline: Option<Sim
     let mut timer = None;
     let result = threads::block(shared, Wait::Blocked("a lock or a wait of a thread"), false, |waker| {
         let Some(number) = own else {
-            own = Some(shared.with(|world| world.futexes.add(address, mask, waker)));
+            own = Some(shared.with(|world| world.futexes.add(address, mask, value, waker)));
             if let Some(at) = deadline {
                 timer = Some(shared.with(|world| world.queue.push(at, Event::Timer(waker.clone()))));
             }

@@ -13,7 +13,7 @@ pub(crate) mod identity;
 mod kill;
 pub mod next;
 pub(crate) mod process;
-mod pthread;
+pub(crate) mod pthread;
 pub mod raw;
 pub(crate) mod spawn;
 mod syscall;

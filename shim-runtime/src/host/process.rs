@@ -67,6 +67,14 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Writes a line to standard error itself.
+pub(crate) fn print_error(text: &str) {
+    for part in [text, "\n"] {
+        // SAFETY: the bytes are valid for their length.
+        unsafe { raw::syscall6(libc::SYS_write, 2, part.as_ptr() as usize, part.len(), 0, 0, 0) };
+    }
+}
+
 /// A file in memory, for captured output.
 pub(crate) fn memory_file() -> io::Result<File> {
     // SAFETY: the name is a valid C string; a returned descriptor is new and owned by nobody else.

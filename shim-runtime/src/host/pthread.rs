@@ -4,12 +4,13 @@
 //! after its last. Must not start threads. Invariant: the engine's own threads, and those outside a run, are
 //! libc's alone.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
 
 use libc::{c_int, c_void, pthread_attr_t, pthread_t};
 
 use super::next::Next;
-use crate::context;
+use crate::context::{self, Shared};
 use crate::threads::{self, Adopted};
 
 type Start = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
@@ -73,10 +74,48 @@ extern "C-unwind" fn begin(beginning: *mut c_void) -> *mut c_void {
         threads::end_adopted(&adopted);
         return std::ptr::null_mut();
     }
-    let shared = Arc::clone(&adopted.shared);
-    let result = shared.enter(|| start(argument));
+    // The thread takes part in its run until the last destructor of a thread-local is over: those of keys come
+    // after those of Rust's own.
+    MEMBER.set(Box::into_raw(Box::new(adopted)));
+    // SAFETY: the key was made with a destructor that takes what is stored here, once.
+    unsafe { libc::pthread_setspecific(end_key(), MEMBER.get().cast()) };
+    start(argument)
+}
+
+thread_local! {
+    /// What the calling thread is to its run, if the application started it there.
+    static MEMBER: Cell<*mut Adopted> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The run that the application started the calling thread in.
+pub(crate) fn run_of_adopted() -> Option<Arc<Shared>> {
+    // SAFETY: the pointer is null, or what `begin` put there, which lives until `end` has made it null.
+    let adopted = unsafe { MEMBER.get().as_ref() }?;
+    Some(Arc::clone(&adopted.shared))
+}
+
+/// Whether the application started the calling thread in a run.
+pub(crate) fn is_adopted() -> bool {
+    !MEMBER.get().is_null()
+}
+
+/// The key whose destructor ends an adopted thread.
+fn end_key() -> libc::pthread_key_t {
+    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: `key` is valid to write; `end` has the type of a destructor.
+        let result = unsafe { libc::pthread_key_create(&mut key, Some(end)) };
+        assert_eq!(result, 0, "no key is left for the threads of a simulation");
+        key
+    })
+}
+
+unsafe extern "C" fn end(adopted: *mut c_void) {
+    // SAFETY: `begin` made this for this thread alone, and a key's destructor is called once.
+    let adopted = unsafe { Box::from_raw(adopted.cast::<Adopted>()) };
     threads::end_adopted(&adopted);
-    result
+    MEMBER.set(std::ptr::null_mut());
 }
 
 /// `pthread_join(3)`: a thread of a run waits for another with the baton given away.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{Node, NodeId, State, process, signal};
-use crate::context::{self, Current, Shared};
+use crate::context::{self, Current, Entered, Shared};
 use crate::device::{DeviceContext, NodeChange};
 use crate::rng::Stream;
 use crate::runtime::{RuntimeFlavor, add_runtime};
@@ -114,7 +114,8 @@ pub(crate) fn boot(shared: &Arc<Shared>, id: NodeId, location: &'static Location
         runtime: Some(runtime),
         task: None,
         task_id: None,
-        in_runtime: false,
+        entered: Entered::No,
+        worker: None,
     });
     match &mut main {
         NodeMain::Nothing => {}
@@ -354,7 +355,8 @@ fn end_one(shared: &Arc<Shared>, task: TaskRef) {
         task: Some(task),
         task_id: Some(task.id),
         runtime: Some(runtime),
-        in_runtime: true,
+        entered: Entered::Yes { may_block_in_place: false },
+        worker: None,
     });
     let error = future.and_then(|future| scheduler::drop_future(future, task));
     let error = error.unwrap_or_else(|| JoinError::cancelled(Id(task.id)));

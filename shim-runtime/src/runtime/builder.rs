@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Hooks;
 use super::local_runtime::{LocalOptions, LocalRuntime};
 use super::runtime_object::{Runtime, RuntimeFlavor, RuntimeSettings};
 
@@ -20,16 +21,8 @@ pub struct Builder {
     has_timers: bool,
     has_io: bool,
     name: Option<String>,
-    hooks: ThreadHooks,
-}
-
-type Hook = Arc<dyn Fn() + Send + Sync>;
-
-/// What a program wants to be called for its threads.
-#[derive(Clone, Default)]
-pub(crate) struct ThreadHooks {
-    pub(crate) start: Option<Hook>,
-    pub(crate) stop: Option<Hook>,
+    thread_name: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    hooks: Hooks,
 }
 
 impl Builder {
@@ -52,7 +45,8 @@ impl Builder {
             has_timers: false,
             has_io: false,
             name: None,
-            hooks: ThreadHooks::default(),
+            thread_name: None,
+            hooks: Hooks::default(),
         }
     }
 
@@ -95,26 +89,30 @@ impl Builder {
         self
     }
 
-    /// Names the threads; accepted.
+    /// Names the threads: those of blocking closures, and the one that stands for the workers.
     pub fn thread_name(&mut self, val: impl Into<String>) -> &mut Self {
-        let _ = val.into();
-        self
+        let val: String = val.into();
+        self.thread_name_fn(move || val.clone())
     }
 
     /// Names the runtime.
+    ///
+    /// # Panics
+    /// Where the name is blank.
+    #[track_caller]
     pub fn name(&mut self, val: impl Into<String>) -> &mut Self {
         let name: String = val.into();
-        assert!(!name.is_empty(), "runtime name shouldn't be empty");
+        assert!(!name.trim().is_empty(), "runtime name shouldn't be empty");
         self.name = Some(name);
         self
     }
 
-    /// Names each thread; accepted.
+    /// Names the threads; `f` is called once for each runtime.
     pub fn thread_name_fn<F>(&mut self, f: F) -> &mut Self
     where
         F: Fn() -> String + Send + Sync + 'static,
     {
-        let _ = Arc::new(f);
+        self.thread_name = Some(Arc::new(f));
         self
     }
 
@@ -154,7 +152,17 @@ impl Builder {
     /// Where `capacity` is zero.
     #[track_caller]
     pub fn max_io_events_per_tick(&mut self, capacity: usize) -> &mut Self {
-        assert!(capacity > 0, "max_io_events_per_tick must be greater than 0");
+        assert!(capacity > 0, "max_io_events_per_tick must be non-zero");
+        self
+    }
+
+    /// How many events are taken at once while tasks are ready; accepted.
+    ///
+    /// # Panics
+    /// Where `capacity` is zero.
+    #[track_caller]
+    pub fn max_io_events_per_busy_tick(&mut self, capacity: usize) -> &mut Self {
+        assert!(capacity > 0, "max_io_events_per_busy_tick must be non-zero");
         self
     }
 
@@ -187,6 +195,7 @@ impl Builder {
             has_timers: self.has_timers,
             has_io: self.has_io,
             name: self.name.clone(),
+            thread_name: self.thread_name.as_ref().map(|name| Arc::from(name())),
             hooks: self.hooks.clone(),
         };
         Ok(Runtime::make(settings))
@@ -226,21 +235,21 @@ impl Builder {
         self
     }
 
-    /// Accepted; a simulated worker never parks.
+    /// Called each time a worker is about to wait: nothing is ready.
     pub fn on_thread_park<F>(&mut self, f: F) -> &mut Self
     where
         F: Fn() + Send + Sync + 'static,
     {
-        drop(f);
+        self.hooks.park = Some(Arc::new(f));
         self
     }
 
-    /// Accepted; a simulated worker never parks.
+    /// Called each time a worker has something to do again.
     pub fn on_thread_unpark<F>(&mut self, f: F) -> &mut Self
     where
         F: Fn() + Send + Sync + 'static,
     {
-        drop(f);
+        self.hooks.unpark = Some(Arc::new(f));
         self
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the way into a runtime from elsewhere in its run. Must not know the scheduler's order. Invariant: a
 //! handle is used only by threads that its run knows; any other is refused loudly.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -14,9 +15,11 @@ use std::task::{Context, Poll};
 
 use super::metrics::RuntimeMetrics;
 use super::{CONTEXT_MISSING_ERROR, Id, RuntimeFlavor, RuntimeId};
-use crate::context::{self, Current, Shared, Wait};
+use crate::context::{self, Current, Entered, Shared, Wait};
 use crate::node::NodeId;
+use crate::report::Stalled;
 use crate::task::{self, JoinHandle, SpawnOn};
+use crate::threads::guest::{self, Pass};
 use crate::{run, scheduler, threads};
 
 /// The way into a runtime.
@@ -47,6 +50,14 @@ struct Leave {
     shared: Arc<Shared>,
     before: Current,
     entered: bool,
+    depth: usize,
+    /// Where the thread is none of the run's.
+    _pass: Option<Pass>,
+}
+
+thread_local! {
+    /// How many guards the thread holds.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
 impl fmt::Debug for EnterGuard<'_> {
@@ -57,6 +68,16 @@ impl fmt::Debug for EnterGuard<'_> {
 
 impl Drop for Leave {
     fn drop(&mut self) {
+        let depth = DEPTH.with(|depth| depth.replace(self.depth));
+        if depth != self.depth + 1 {
+            DEPTH.with(|own| own.set(depth));
+            assert!(
+                std::thread::panicking(),
+                "`EnterGuard` values dropped out of order. Guards returned by `tokio::runtime::Handle::enter()` must \
+                 be dropped in the reverse order as they were acquired."
+            );
+            return;
+        }
         let now = self.shared.current.get();
         self.shared.current.set(Current { runtime: self.before.runtime, node: self.before.node, ..now });
         if self.entered {
@@ -68,10 +89,12 @@ impl Drop for Leave {
 impl Handle {
     /// Makes this runtime the current one until the guard is dropped.
     pub fn enter(&self) -> EnterGuard<'_> {
+        let pass = self.pass();
         let entered = context::enter_guarded(&self.shared);
         let before = self.shared.current.get();
         self.shared.current.set(Current { runtime: Some(self.runtime), node: self.node, ..before });
-        let leave = Leave { shared: Arc::clone(&self.shared), before, entered };
+        let depth = DEPTH.with(|depth| depth.replace(depth.get() + 1));
+        let leave = Leave { shared: Arc::clone(&self.shared), before, entered, depth, _pass: pass };
         EnterGuard { _leave: leave, _handle: PhantomData, _not_send: PhantomData }
     }
 
@@ -122,9 +145,10 @@ impl Handle {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.refuse_strangers();
-        let on = SpawnOn { node: self.node, runtime: self.runtime, location, what: "task" };
-        task::spawn_on(&self.shared, future, on)
+        self.inside(|| {
+            let on = SpawnOn { node: self.node, runtime: self.runtime, location, what: "task" };
+            task::spawn_on(&self.shared, future, on)
+        })
     }
 
     /// Runs `func` on a thread of its own.
@@ -134,51 +158,89 @@ impl Handle {
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.refuse_strangers();
-        let on = SpawnOn {
-            node: self.node,
-            runtime: self.runtime,
-            location: Location::caller(),
-            what: "blocking",
-        };
-        task::spawn_blocking_on(&self.shared, func, on)
+        let location = Location::caller();
+        self.inside(|| {
+            let on = SpawnOn { node: self.node, runtime: self.runtime, location, what: "blocking" };
+            task::spawn_blocking_on(&self.shared, func, on)
+        })
     }
 
-    /// Runs `future` to its end on the calling thread.
+    /// Runs `future` to its end on the calling thread. On a single-threaded runtime, this does not run its tasks:
+    /// `Runtime::block_on` does.
     ///
     /// # Panics
     /// Within a runtime, as with tokio; and with the report of the run, where it can never end.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.refuse_strangers();
+        self.refuse_nested();
+        let (entered, location) = (Entered::Yes { may_block_in_place: true }, Location::caller());
+        match self.inside(|| self.run_to_end(future, entered, location)) {
+            Ok(output) => output,
+            Err(stalled) => run::stalled(&stalled),
+        }
+    }
+
+    /// `Runtime::block_on`: the tasks of the runtime run meanwhile.
+    #[track_caller]
+    pub(crate) fn block_on_and_drive<F: Future>(&self, future: F, flavor: RuntimeFlavor) -> F::Output {
+        self.refuse_nested();
+        let location = Location::caller();
+        let ended = self.inside(|| {
+            let _drive = Drive::begin(self);
+            self.run_to_end(future, Entered::into(flavor), location)
+        });
+        match ended {
+            Ok(output) => output,
+            Err(stalled) => run::stalled(&stalled),
+        }
+    }
+
+    /// Refuses to block a thread that drives tasks.
+    #[track_caller]
+    fn refuse_nested(&self) {
+        let nested = context::try_with_shared(|shared| {
+            Arc::ptr_eq(shared, &self.shared) && shared.current.get().entered.forbids_blocking()
+        });
+        assert!(
+            nested != Some(true),
+            "Cannot start a runtime from within a runtime. This happens because a function (like `block_on`) \
+             attempted to block the current thread while the thread is being used to drive asynchronous tasks. If \
+             you are in an async function, use `.await` on the future instead of blocking on it."
+        );
+    }
+
+    fn run_to_end<F: Future>(
+        &self,
+        future: F,
+        entered: Entered,
+        location: &'static Location<'static>,
+    ) -> Result<F::Output, Stalled> {
         let shared = &self.shared;
         let before = shared.current.get();
-        assert!(
-            !before.in_runtime || crate::task::blocking_allowed(),
-            "Cannot start a runtime from within a runtime. This happens because a function (like `block_on`) \
-             attempted to block the current thread while the thread is being used to drive asynchronous tasks."
-        );
-        let inside = Current { runtime: Some(self.runtime), node: self.node, task_id: None, ..before };
+        let _restore = Restore { shared, before };
+        let inside = Current {
+            runtime: Some(self.runtime),
+            node: self.node,
+            task_id: None,
+            worker: None,
+            entered,
+            ..before
+        };
         let mut future = pin!(future);
-        let location = Location::caller();
-        let ended = shared.enter(|| {
-            if threads::on_worker() || before.in_runtime {
+        shared.enter(|| {
+            if threads::on_worker() || before.entered != Entered::No {
                 Ok(block_on_thread(shared, inside, |cx| future.as_mut().poll(cx)))
             } else {
                 scheduler::drive(shared, inside, location, |cx| future.as_mut().poll(cx))
             }
-        });
-        shared.current.set(before);
-        match ended {
-            Ok(output) => output,
-            Err(stalled) => run::stalled(stalled),
-        }
+        })
     }
 
     /// What the runtime says that it is.
     pub fn runtime_flavor(&self) -> RuntimeFlavor {
-        let state =
-            |world: &mut crate::world::World| world.runtimes.get(&self.runtime).map(|state| state.flavor);
+        let state = |world: &mut crate::world::World| {
+            world.runtimes.get_ever(&self.runtime).map(|state| state.flavor)
+        };
         self.shared.with(state).unwrap_or(RuntimeFlavor::CurrentThread)
     }
 
@@ -197,15 +259,77 @@ impl Handle {
         RuntimeMetrics { handle: self.clone() }
     }
 
-    /// A thread that the run does not know would race with it.
+    /// Calls `f` once the calling thread may act in the run: at once where it takes part in it.
     #[track_caller]
-    fn refuse_strangers(&self) {
-        let own = context::try_with_shared(|shared| Arc::ptr_eq(shared, &self.shared));
+    pub(crate) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
+        match self.pass() {
+            None => f(),
+            Some(_pass) => self.shared.enter(f),
+        }
+    }
+
+    /// The right to act in the run, for a thread that does not take part in it.
+    #[track_caller]
+    fn pass(&self) -> Option<Pass> {
+        let entered = context::try_with_shared(|shared| Arc::ptr_eq(shared, &self.shared));
+        if entered == Some(true) {
+            return None;
+        }
         assert!(
-            own == Some(true) || run::may_enter(&self.shared),
+            self.shared.is_ambient,
             "simulation: a runtime handle was used from a thread that the simulation did not start; use \
              `tokio::task::spawn_blocking` instead of `std::thread::spawn` (see SUPPORT.md, threads)"
         );
+        Some(guest::enter(&self.shared))
+    }
+}
+
+/// Puts back what the calling code ran on behalf of, also where a future panics.
+struct Restore<'a> {
+    shared: &'a Shared,
+    before: Current,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        self.shared.current.set(self.before);
+    }
+}
+
+/// While it lives, the runtime's tasks run.
+struct Drive<'a> {
+    handle: &'a Handle,
+    task: u64,
+}
+
+impl<'a> Drive<'a> {
+    fn begin(handle: &'a Handle) -> Drive<'a> {
+        let on_thread = threads::on_worker();
+        let current = handle.shared.current.get();
+        let (task, ready) = handle.shared.with(|world| {
+            // The number that the entry of this `block_on` has, or will have.
+            let own = current.task.filter(|_| on_thread || current.entered != Entered::No);
+            let task = own.map_or_else(|| world.tasks.peek_id(), |task| task.id);
+            let state = world.runtimes.get_mut(&handle.runtime);
+            let ready = state.map(|state| {
+                state.take_core(task);
+                state.begin_drive()
+            });
+            (task, ready)
+        });
+        ready.into_iter().flatten().for_each(|task| handle.shared.inbox.push(task));
+        Drive { handle, task }
+    }
+}
+
+impl Drop for Drive<'_> {
+    fn drop(&mut self) {
+        self.handle.shared.with(|world| {
+            if let Some(state) = world.runtimes.get_mut(&self.handle.runtime) {
+                state.end_drive();
+                state.give_core(self.task);
+            }
+        });
     }
 }
 
@@ -217,7 +341,7 @@ fn block_on_thread<R>(
 ) -> R {
     let waiting = shared.current.get();
     threads::block(shared, Wait::Blocked("block_on"), true, |waker| {
-        shared.current.set(Current { in_runtime: true, ..inside });
+        shared.current.set(inside);
         shared.wait.set(Wait::Waker);
         let mut cx = Context::from_waker(waker);
         let polled = super::real::poll_once(&mut cx, &mut poll);

@@ -42,7 +42,15 @@ impl LocalRuntime {
     }
 
     pub(crate) fn around(runtime: Runtime) -> LocalRuntime {
-        LocalRuntime { local: LocalSet::new(), runtime }
+        let local = LocalSet::new();
+        let Handle { shared, runtime: id, .. } = runtime.handle();
+        shared.with(|world| {
+            if let Some(state) = world.runtimes.get_mut(id) {
+                state.is_local = true;
+            }
+        });
+        local.belongs_to(id.0);
+        LocalRuntime { local, runtime }
     }
 
     /// The handle through which tasks are spawned.

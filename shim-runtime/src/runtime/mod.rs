@@ -7,31 +7,55 @@ mod builder;
 mod handle;
 mod local_runtime;
 mod metrics;
+mod reactor;
 pub(crate) mod real;
 mod runtime_object;
+mod state;
 
-use std::collections::VecDeque;
 use std::fmt;
 
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle, TryCurrentError};
 pub use local_runtime::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
-pub(crate) use runtime_object::add_runtime;
+pub use reactor::{io_runtime, is_reachable, shutdown_error};
 pub use runtime_object::{Runtime, RuntimeFlavor};
-
-use crate::task::TaskRef;
+pub(crate) use state::{Hook, Hooks, RuntimeState, Runtimes, add_runtime, end_runtime};
 
 /// tokio's text for a call outside a runtime.
 pub const CONTEXT_MISSING_ERROR: &str =
     "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
 
-const SHUTTING_DOWN_ERROR: &str = "A Tokio 1.x context was found, but it is being shutdown.";
+/// tokio's text for an operation whose runtime is gone.
+pub const SHUTTING_DOWN_ERROR: &str = "A Tokio 1.x context was found, but it is being shutdown.";
 
 /// Whether `error` is that of an operation whose runtime was shut down.
 #[doc(hidden)]
 pub fn is_rt_shutdown_err(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.to_string() == SHUTTING_DOWN_ERROR)
+}
+
+/// The index of the simulated worker that polls the calling task, as `RuntimeMetrics` counts them.
+pub fn worker_index() -> Option<usize> {
+    crate::context::try_with_shared(|shared| {
+        let current = shared.current.get();
+        let worker = current.worker.map(|worker| worker as usize);
+        worker.or_else(|| shared.with(|world| world.runtimes.get(&current.runtime?)?.core_of(current)))
+    })
+    .flatten()
+}
+
+/// The number of the current runtime; zero outside a runtime.
+pub fn current_number() -> u64 {
+    crate::context::try_with_shared(|shared| shared.current.get().runtime.map_or(0, |id| id.0)).unwrap_or(0)
+}
+
+/// Whether the runtime with this number was shut down. Zero is no runtime, and was not.
+pub fn is_shut_down(number: u64) -> bool {
+    let ended = |shared: &std::sync::Arc<crate::context::Shared>| {
+        shared.with(|world| world.runtimes.get(&RuntimeId(number)).is_none_or(|state| state.is_shut_down))
+    };
+    number != 0 && crate::context::try_with_shared(ended).unwrap_or(false)
 }
 
 /// The number of a runtime in its run.
@@ -65,18 +89,6 @@ pub fn require_timers() {
     );
 }
 
-/// Refuses a socket where the current runtime was built without I/O.
-///
-/// # Panics
-/// With tokio's text; also outside a runtime.
-#[track_caller]
-pub fn require_io() {
-    require(
-        |state| state.has_io,
-        "A Tokio 1.x context was found, but IO is disabled. Call `enable_io` on the runtime builder to enable IO.",
-    );
-}
-
 /// Refuses to listen for signals where the current runtime was built without I/O.
 ///
 /// # Panics
@@ -99,54 +111,5 @@ fn require(enabled: impl FnOnce(&RuntimeState) -> bool, refusal: &str) {
         None => panic!("{CONTEXT_MISSING_ERROR}"),
         Some(false) => panic!("{refusal}"),
         Some(true) => {}
-    }
-}
-
-/// A runtime, as the world knows it.
-pub(crate) struct RuntimeState {
-    pub(crate) flavor: RuntimeFlavor,
-    pub(crate) workers: usize,
-    pub(crate) name: Option<String>,
-    pub(crate) is_shut_down: bool,
-    pub(crate) has_timers: bool,
-    pub(crate) has_io: bool,
-    pub(crate) spawned: u64,
-    pub(crate) alive: u64,
-    pub(crate) max_blocking: usize,
-    pub(crate) blocking: usize,
-    blocked: VecDeque<TaskRef>,
-}
-
-impl RuntimeState {
-    pub(crate) fn new(flavor: RuntimeFlavor, workers: usize) -> RuntimeState {
-        RuntimeState {
-            flavor,
-            workers,
-            name: None,
-            is_shut_down: false,
-            has_timers: true,
-            has_io: true,
-            spawned: 0,
-            alive: 0,
-            max_blocking: 512,
-            blocking: 0,
-            blocked: VecDeque::new(),
-        }
-    }
-
-    /// Whether a blocking closure may begin; if not, it is kept until another ends.
-    pub(crate) fn admit_blocking(&mut self, task: TaskRef) -> bool {
-        if self.blocking >= self.max_blocking {
-            self.blocked.push_back(task);
-            return false;
-        }
-        self.blocking += 1;
-        true
-    }
-
-    /// A blocking closure ended: the next one that waits, if any.
-    pub(crate) fn blocking_ended(&mut self) -> Option<TaskRef> {
-        self.blocking = self.blocking.saturating_sub(1);
-        self.blocked.pop_front()
     }
 }

@@ -9,12 +9,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::ThreadHooks;
 use super::metrics::RuntimeMetrics;
-use super::{EnterGuard, Handle, RuntimeId, RuntimeState};
+use super::{EnterGuard, Handle, Hooks, RuntimeId, add_runtime, end_runtime};
 use crate::context::{self, Shared, Wait};
 use crate::node::lifecycle;
-use crate::task::{self, JoinHandle};
+use crate::task::{Body, JoinHandle};
 use crate::{run, threads};
 
 /// What a runtime says that it is.
@@ -30,9 +29,9 @@ pub enum RuntimeFlavor {
 /// A group of tasks of a node, which ends when this is dropped.
 pub struct Runtime {
     handle: Handle,
+    flavor: RuntimeFlavor,
     down: bool,
-    workers: usize,
-    hooks: ThreadHooks,
+    hooks: Hooks,
 }
 
 /// What a builder asks for.
@@ -44,7 +43,8 @@ pub(crate) struct RuntimeSettings {
     pub(crate) has_timers: bool,
     pub(crate) has_io: bool,
     pub(crate) name: Option<String>,
-    pub(crate) hooks: ThreadHooks,
+    pub(crate) thread_name: Option<Arc<str>>,
+    pub(crate) hooks: Hooks,
 }
 
 impl UnwindSafe for Runtime {}
@@ -60,26 +60,28 @@ impl Runtime {
     }
 
     pub(crate) fn make(settings: RuntimeSettings) -> Runtime {
-        let RuntimeSettings { flavor, workers, max_blocking, start_paused, has_timers, has_io, name, hooks } =
-            settings;
+        let RuntimeSettings { flavor, hooks, .. } = &settings;
+        let (flavor, hooks) = (*flavor, hooks.clone());
         let shared = context::shared().unwrap_or_else(run::ambient);
         let node = shared.current.get().node;
-        let id = add_runtime(&shared, flavor, workers);
+        let id = add_runtime(&shared, flavor, settings.workers);
         let workers = shared.with(|world| {
             let Some(runtime) = world.runtimes.get_mut(&id) else { return 0 };
-            runtime.max_blocking = max_blocking;
-            (runtime.has_timers, runtime.has_io) = (has_timers, has_io);
-            runtime.name.clone_from(&name);
-            if flavor == RuntimeFlavor::MultiThread { runtime.workers } else { 0 }
+            runtime.max_blocking = settings.max_blocking;
+            (runtime.has_timers, runtime.has_io) = (settings.has_timers, settings.has_io);
+            runtime.name.clone_from(&settings.name);
+            runtime.hooks = hooks.clone();
+            runtime.set_thread_name(settings.thread_name);
+            if flavor == RuntimeFlavor::MultiThread { runtime.workers.len() } else { 0 }
         });
-        if start_paused {
+        if settings.start_paused {
             shared.paused.set(shared.paused.get() + 1);
         }
         if let Some(start) = &hooks.start {
             (0..workers).for_each(|_| start());
         }
-        let handle = Handle { shared, runtime: id, node, name: name.map(Arc::from) };
-        Runtime { handle, down: false, workers, hooks }
+        let handle = Handle { shared, runtime: id, node, name: settings.name.map(Arc::from) };
+        Runtime { handle, flavor, down: false, hooks }
     }
 
     /// The handle through which tasks are spawned.
@@ -113,7 +115,7 @@ impl Runtime {
     /// Within a runtime, as with tokio; and with the report of the run, where it can never end.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.handle.block_on(future)
+        self.handle.block_on_and_drive(future, self.flavor)
     }
 
     /// Makes this runtime the current one until the guard is dropped.
@@ -141,42 +143,34 @@ impl Runtime {
             return;
         }
         let Handle { shared, runtime, .. } = self.handle.clone();
-        let shared = &shared;
-        shared.enter(|| {
-            lifecycle::end_tasks(shared, |task| task.runtime == runtime);
-            shared.with(|world| {
-                if let Some(state) = world.runtimes.get_mut(&runtime) {
-                    state.is_shut_down = true;
-                }
-            });
-            if patience != Some(Duration::ZERO) {
-                wait_for_blocking(shared, runtime, patience);
-            }
-            if let Some(stop) = &self.hooks.stop {
-                (0..self.workers).for_each(|_| stop());
-            }
-            shared.with(|world| {
-                if world.runtimes.get(&runtime).is_some_and(|state| state.blocking == 0) {
-                    world.runtimes.remove(&runtime);
-                }
-            });
-        });
+        let hooks = self.hooks.clone();
+        self.handle.inside(|| shared.enter(|| end(&shared, runtime, &hooks, patience)));
     }
 }
 
-pub(crate) fn add_runtime(shared: &Shared, flavor: RuntimeFlavor, workers: usize) -> RuntimeId {
-    shared.with(|world| {
-        world.next_runtime += 1;
-        let id = RuntimeId(world.next_runtime);
-        let workers = if workers == 0 { world.config.cpus } else { workers };
-        world.runtimes.insert(id, RuntimeState::new(flavor, workers));
-        id
-    })
+/// Ends a runtime: its tasks are dropped; blocking closures go on, for at most `patience` while the caller waits.
+fn end(shared: &Arc<Shared>, runtime: RuntimeId, hooks: &Hooks, patience: Option<Duration>) {
+    let workers = shared.with(|world| {
+        let Some(state) = world.runtimes.get_mut(&runtime) else { return 0 };
+        state.stop_workers();
+        if state.flavor == RuntimeFlavor::MultiThread { state.workers.len() } else { 0 }
+    });
+    lifecycle::end_tasks(shared, |task| task.runtime == runtime && matches!(task.body, Body::Future(_)));
+    super::reactor::tell_device(shared, runtime);
+    if patience != Some(Duration::ZERO) {
+        wait_for_blocking(shared, runtime, patience);
+    }
+    if let Some(stop) = &hooks.stop {
+        (0..workers).for_each(|_| stop());
+    }
+    if shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| state.jobs == 0)) {
+        end_runtime(shared, runtime);
+    }
 }
 
-/// tokio waits for blocking closures that have begun.
+/// tokio waits for blocking closures, also for those that stand in the queue.
 fn wait_for_blocking(shared: &Arc<Shared>, runtime: RuntimeId, patience: Option<Duration>) {
-    let busy = || shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| state.blocking > 0));
+    let busy = || shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| state.jobs > 0));
     if !busy() {
         return;
     }
@@ -194,23 +188,20 @@ fn wait_for_blocking(shared: &Arc<Shared>, runtime: RuntimeId, patience: Option<
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let in_runtime = context::try_with_shared(|shared| {
-            shared.current.get().in_runtime && !threads::on_worker() && task::try_id().is_some()
-        });
-        let busy = self
-            .handle
-            .shared
-            .with(|world| world.runtimes.get(&self.handle.runtime).is_some_and(|state| state.blocking > 0));
-        let in_async = in_runtime == Some(true) && !self.down;
-        if in_async && !std::thread::panicking() {
-            self.shut_down(Some(Duration::ZERO));
-            assert!(
-                !busy && self.handle.shared.current.get().task_id.is_none(),
-                "Cannot drop a runtime in a context where blocking is not allowed. This happens when a runtime is \
-                 dropped from within an asynchronous context."
-            );
+        if self.down {
+            return;
         }
-        self.shut_down(if std::thread::panicking() { Some(Duration::ZERO) } else { None });
+        let in_task = context::try_with_shared(|shared| shared.current.get().entered.forbids_blocking());
+        if in_task != Some(true) {
+            self.shut_down(if std::thread::panicking() { Some(Duration::ZERO) } else { None });
+            return;
+        }
+        self.shut_down(Some(Duration::ZERO));
+        assert!(
+            std::thread::panicking(),
+            "Cannot drop a runtime in a context where blocking is not allowed. This happens when a runtime is \
+             dropped from within an asynchronous context."
+        );
     }
 }
 

@@ -4,26 +4,32 @@
 //! (and by reads of the clock and `time::advance`), and never while something is ready, but for the small
 //! slice that each poll costs.
 
+mod foreign;
 mod policy;
 mod polling;
+mod root;
+mod workers;
 
 use std::future::poll_fn;
 use std::panic::Location;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 pub(crate) use policy::Ready;
-use polling::{Polling, cancel, poll_task, protected};
+use polling::{Polling, cancel, poll_task};
 pub(crate) use polling::{drop_future, end_task, finish_thread};
+pub(crate) use root::{drive, drive_until_retired, take_core};
+use root::{root_is_elsewhere, root_waits};
+use workers::call_hooks;
+pub(crate) use workers::hold_worker;
 
 use crate::clock::SimTime;
-use crate::context::{Current, Shared, Wait};
+use crate::context::{Current, Entered, Shared, Wait};
 use crate::external;
-use crate::host::watchdog;
 use crate::node::State;
 use crate::report::{Stall, Stalled};
-use crate::runtime::RuntimeId;
+use crate::runtime::{Hook, RuntimeId};
 use crate::task::header::Header;
 use crate::task::{Body, Task, TaskRef};
 use crate::threads::{self, Job, ThreadRef};
@@ -59,6 +65,7 @@ enum Step {
 /// What is to be done next, with all that is needed to do it without the world.
 enum Picked {
     Wakes(Vec<Waker>),
+    Park(Vec<(RuntimeId, Hook)>),
     Future(TaskRef, Polling),
     Abort(TaskRef),
     Root(TaskRef),
@@ -69,72 +76,12 @@ enum Picked {
     Stall(Stall),
 }
 
-/// Polls `root` to its end, and every other task meanwhile.
-pub(crate) fn drive<R>(
-    shared: &Arc<Shared>,
-    current: Current,
-    location: &'static Location<'static>,
-    mut root: impl FnMut(&mut Context<'_>) -> Poll<R>,
-) -> Result<R, Stalled> {
-    threads::as_driver(shared, || {
-        let (task, header) = add_entry_for(shared, Body::Root, "main", current, location);
-        let waker = Waker::from(Arc::clone(&header));
-        let _entry = Entry { shared, task, header: Arc::clone(&header) };
-        let mut cx = Context::from_waker(&waker);
-        run_loop(shared, |picked| {
-            if picked != task {
-                return Poll::Pending;
-            }
-            header.begin_poll();
-            shared.current.set(Current { task: Some(task), task_id: None, in_runtime: true, ..current });
-            shared.wait.set(Wait::Waker);
-            watchdog::poll_begins(task.id, location);
-            let polled = protected(|| root(&mut cx));
-            watchdog::poll_ends();
-            polled
-        })
-        .map(|result| result.expect("invariant: only a stand-in is retired"))
-    })
-}
-
-/// Drives until `task`, which stands for the calling thread, is picked.
-///
-/// # Panics
-/// With the report, where that will never be.
-pub(crate) fn drive_until_picked(shared: &Arc<Shared>, task: TaskRef) {
-    let ended = threads::as_driver(shared, || {
-        run_loop(shared, |picked| if picked == task { Poll::Ready(()) } else { Poll::Pending })
-    });
-    if let Err(stalled) = ended {
-        crate::run::stalled(stalled);
-    }
-}
-
-/// Drives in place of a driver that waits, until that one takes over again.
-pub(crate) fn drive_until_retired(shared: &Arc<Shared>) {
-    if let Err(stalled) = run_loop::<()>(shared, |_| Poll::Pending) {
-        crate::run::stalled_in_stand_in(stalled);
-    }
-}
-
-/// Takes the entry of a thread out of the table when its wait is over.
-struct Entry<'a> {
-    shared: &'a Shared,
-    task: TaskRef,
-    header: Arc<Header>,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        self.header.close();
-        let task = self.shared.with(|world| world.tasks.remove(self.task));
-        drop(task);
-    }
-}
-
 /// The loop itself, inside a real current-thread runtime, whose cooperative budget the tasks spend.
 /// `None` where the calling stand-in was retired.
-fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -> Result<Option<R>, Stalled> {
+fn run_loop<R>(
+    shared: &Arc<Shared>,
+    mut root: impl FnMut(TaskRef) -> Option<Poll<R>>,
+) -> Result<Option<R>, Stalled> {
     let mut seen = shared.stand_ins.get();
     crate::runtime::real::block_on(poll_fn(|real_cx| {
         loop {
@@ -142,7 +89,10 @@ fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -
                 Step::Moved => continue,
                 Step::Ran => {}
                 Step::Root(task) => {
-                    let polled = root(task);
+                    let Some(polled) = root(task) else {
+                        root_is_elsewhere(shared, task);
+                        continue;
+                    };
                     if !threads::still_driver(shared, &mut seen) {
                         return Poll::Ready(Ok(None));
                     }
@@ -150,9 +100,10 @@ fn run_loop<R>(shared: &Arc<Shared>, mut root: impl FnMut(TaskRef) -> Poll<R>) -
                     if let Poll::Ready(result) = polled {
                         return Poll::Ready(Ok(Some(result)));
                     }
-                    keep_wait(shared, task);
+                    root_waits(shared, task);
                 }
                 Step::Retired => return Poll::Ready(Ok(None)),
+                Step::Stalled(Stall::Deadlock) if foreign::wait(shared) => continue,
                 Step::Stalled(stall) => return Poll::Ready(Err(Stalled::new(shared, stall))),
             }
             // Each poll begins with a fresh budget: the real scheduler gives one whenever it polls this, and
@@ -167,11 +118,20 @@ fn step(shared: &Arc<Shared>, seen: &mut u64) -> Step {
     shared.clock_reads.set(0);
     external::deliver(shared);
     let picked = loop {
+        threads::guest::admit(shared);
         match shared.with(|world| next(shared, world)) {
             Picked::Wakes(wakes) => call_wakers(shared, wakes),
+            // A hook may have made something ready: look again.
+            Picked::Park(hooks) => call_hooks(shared, hooks),
             picked => break picked,
         }
     };
+    if shared.has_hooks.replace(false) {
+        let current = shared.current.get();
+        let hooks = shared.with(|world| std::mem::take(&mut world.unpark_hooks));
+        call_hooks(shared, hooks);
+        shared.current.set(current);
+    }
     match picked {
         Picked::Stall(stall) => return Step::Stalled(stall),
         Picked::Root(task) => return Step::Root(task),
@@ -189,14 +149,14 @@ fn step(shared: &Arc<Shared>, seen: &mut u64) -> Step {
         }
         Picked::Future(task, polling) => poll_task(shared, task, polling),
         Picked::Abort(task) => cancel(shared, task),
-        Picked::Wakes(_) => {}
+        Picked::Wakes(_) | Picked::Park(_) => {}
     }
     if threads::still_driver(shared, seen) { Step::Ran } else { Step::Retired }
 }
 
 fn resume_thread(shared: &Arc<Shared>, task: TaskRef, thread: &ThreadRef) -> Step {
     threads::resume(shared, task, thread);
-    if threads::is_retired(shared) { Step::Retired } else { Step::Ran }
+    if threads::is_retired() { Step::Retired } else { Step::Ran }
 }
 
 fn call_wakers(shared: &Shared, mut wakes: Vec<Waker>) {
@@ -267,7 +227,10 @@ fn fire_device(shared: &Shared, world: &mut World, token: u64) {
 
 fn pick(shared: &Shared, world: &mut World) -> Picked {
     loop {
-        let Some(task) = world.ready.pick(&mut world.streams.schedule) else { return Picked::Nothing };
+        let Some(task) = world.ready.pick(&mut world.streams.schedule) else {
+            let hooks = world.runtimes.park();
+            return if hooks.is_empty() { Picked::Nothing } else { Picked::Park(hooks) };
+        };
         let Some(entry) = world.tasks.find(task) else { continue };
         let node = entry.node;
         let owner = &mut world.nodes[node.0 as usize];
@@ -275,46 +238,21 @@ fn pick(shared: &Shared, world: &mut World) -> Picked {
             owner.frozen.push(task);
             return Picked::Frozen;
         }
-        let current = Current {
+        let mut current = Current {
             node,
             task: Some(task),
             task_id: Some(task.id),
             runtime: Some(entry.runtime),
-            in_runtime: true,
+            entered: Entered::Yes { may_block_in_place: false },
+            worker: None,
         };
-        let aborted = entry.header.is_aborted();
-        let picked = match &mut entry.body {
-            Body::Root => Picked::Root(task),
-            Body::Thread(thread) => Picked::Thread(task, Arc::clone(thread)),
-            Body::Job(_) | Body::Future(_) if aborted => Picked::Abort(task),
-            Body::Job(job) => {
-                let Some(runtime) = world.runtimes.get_mut(&entry.runtime) else {
-                    return Picked::Abort(task);
-                };
-                if !runtime.admit_blocking(task) {
-                    continue;
-                }
-                match job.take() {
-                    Some(job) => Picked::Job(task, job),
-                    None => continue,
-                }
-            }
-            Body::Future(future) => match future.take() {
-                Some(future) => Picked::Future(
-                    task,
-                    Polling {
-                        future,
-                        waker: entry.waker.clone(),
-                        header: Arc::clone(&entry.header),
-                        location: entry.location,
-                    },
-                ),
-                None => continue,
-            },
-        };
+        let Some(picked) = take(shared, world, task, &mut current) else { continue };
         world.trace.step += 1;
         world.last_polled = Some(task);
-        charge_slice(shared, world);
+        let slice_ns = charge_slice(shared, world);
+        if let (Some(worker), Some(runtime)) = (current.worker, current.runtime) {
+            world.runtimes.charge(runtime, worker, slice_ns);
+        }
         world.last_poll_at = shared.now.get();
         world.record(shared.now.get(), Kind::Poll, task.id, u64::from(node.0));
         if matches!(picked, Picked::Future(..) | Picked::Abort(_)) {
@@ -325,16 +263,57 @@ fn pick(shared: &Shared, world: &mut World) -> Picked {
     }
 }
 
-/// Each poll costs a little virtual time, so that a loop that waits for a deadline ends.
-fn charge_slice(shared: &Shared, world: &mut World) {
-    if shared.paused.get() > 0 {
-        return;
+/// Takes what is to be run out of a ready task; `None` where it cannot run now, and will be made ready again.
+fn take(shared: &Shared, world: &mut World, task: TaskRef, current: &mut Current) -> Option<Picked> {
+    let entry = world.tasks.find(task)?;
+    let aborted = entry.header.is_aborted();
+    match &mut entry.body {
+        Body::Root => Some(Picked::Root(task)),
+        Body::Thread(thread) => Some(Picked::Thread(task, Arc::clone(thread))),
+        Body::Future(None) => {
+            // It is being polled further up, by a thread that waits.
+            entry.is_rewoken = true;
+            None
+        }
+        Body::Job(_) | Body::Future(_) if aborted => Some(Picked::Abort(task)),
+        Body::Job(job) => {
+            let Some(runtime) = world.runtimes.get_mut(&entry.runtime) else {
+                return Some(Picked::Abort(task));
+            };
+            if !runtime.admit_blocking(task) {
+                return None;
+            }
+            job.take().map(|job| Picked::Job(task, job))
+        }
+        Body::Future(future) => {
+            if let Some(runtime) = world.runtimes.get_mut(&entry.runtime) {
+                let (worker, was_parked) = runtime.serve(task)?;
+                current.worker = Some(worker);
+                current.entered = Entered::into(runtime.flavor);
+                if let (true, Some(hook)) = (was_parked, &runtime.hooks.unpark) {
+                    world.unpark_hooks.push((entry.runtime, Arc::clone(hook)));
+                    shared.has_hooks.set(true);
+                }
+            }
+            let (waker, header) = (entry.waker.clone(), Arc::clone(&entry.header));
+            let location = entry.location;
+            future.take().map(|future| Picked::Future(task, Polling { future, waker, header, location }))
+        }
     }
+}
+
+/// Each poll costs a little virtual time, so that a loop that waits for a deadline ends: how much.
+fn charge_slice(shared: &Shared, world: &mut World) -> u64 {
     let (low, high) = (world.config.slice_min_ns, world.config.slice_max_ns);
-    if high > 0 {
-        let slice = low + u64::from(world.streams.schedule.below((high - low + 1) as u32));
-        shared.now.set(SimTime(shared.now.get().0 + slice));
+    if shared.paused.get() > 0 {
+        return low;
     }
+    if high == 0 {
+        return 0;
+    }
+    let slice = low + u64::from(world.streams.schedule.below((high - low + 1) as u32));
+    shared.now.set(SimTime(shared.now.get().0 + slice));
+    slice
 }
 
 /// Nothing is ready: the clock jumps to the next event.
@@ -357,15 +336,6 @@ fn jump(shared: &Shared) -> Step {
         shared.now.set(shared.now.get().max(at));
         Step::Moved
     })
-}
-
-fn keep_wait(shared: &Shared, task: TaskRef) {
-    let wait = shared.wait.get();
-    shared.with(|world| {
-        if let Some(entry) = world.tasks.find(task) {
-            entry.wait = wait;
-        }
-    });
 }
 
 /// Enters a task that stands for the calling thread, on the current node.
@@ -393,6 +363,7 @@ fn add_entry_for(
         location,
         what,
         wait: Wait::Waker,
+        is_rewoken: false,
         header: Arc::clone(&header),
     };
     shared.with(|world| world.tasks.insert(task, entry));

@@ -80,8 +80,9 @@ impl Ready {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.round.len() + self.next.len() + self.fifo.len()
+    /// All that are ready, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TaskRef> {
+        self.round.iter().chain(&self.next).chain(&self.fifo).copied()
     }
 }
 

@@ -36,20 +36,26 @@ fn __rust_begin_short_backtrace<R>(f: impl FnOnce() -> R) -> R {
 }
 
 pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
-    let Polling { mut future, waker, header, location } = polling;
+    let Polling { future, waker, header, location } = polling;
     header.begin_poll();
     watchdog::poll_begins(task.id, location);
+    // A future that panics is dropped by the unwinding, as with tokio: its destructor sees that.
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        __rust_begin_short_backtrace(|| future.as_mut().poll(&mut Context::from_waker(&waker)))
+        let mut future = future;
+        let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+        (__rust_begin_short_backtrace(poll), future)
     }));
     watchdog::poll_ends();
     match polled {
-        Ok(Poll::Pending) => {
+        Ok((Poll::Pending, future)) => {
             let wait = shared.wait.get();
             let late = shared.with(|world| match world.tasks.find(task) {
                 Some(entry) => {
                     entry.wait = wait;
                     entry.body = Body::Future(Some(future));
+                    if std::mem::take(&mut entry.is_rewoken) {
+                        shared.inbox.push(task);
+                    }
                     None
                 }
                 // The task's node crashed, or its runtime was shut down, in this very poll.
@@ -57,12 +63,11 @@ pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
             });
             drop(late);
         }
-        Ok(Poll::Ready(())) => {
+        Ok((Poll::Ready(()), future)) => {
             let error = drop_future(future, task);
             end_task(shared, task, error);
         }
         Err(payload) => {
-            let _ = drop_future(future, task);
             end_task(shared, task, Some(JoinError::panic(Id(task.id), payload)));
         }
     }
@@ -85,6 +90,14 @@ pub(super) fn cancel(shared: &Shared, task: TaskRef) {
     let error = match body {
         Some(Body::Future(Some(future))) => drop_future(future, task),
         other => {
+            if matches!(other, Some(Body::Job(_))) {
+                shared.with(|world| {
+                    let runtime = world.tasks.find(task).map(|entry| entry.runtime);
+                    if let Some(state) = runtime.and_then(|id| world.runtimes.get_mut(&id)) {
+                        state.jobs = state.jobs.saturating_sub(1);
+                    }
+                });
+            }
             drop(other);
             None
         }
@@ -128,7 +141,9 @@ pub(crate) fn finish_entry(entry: Task, error: Option<JoinError>) {
 pub(crate) fn finish_thread(shared: &Shared, task: TaskRef, killed: bool) {
     let waiting = shared.with(|world| {
         let entry = world.tasks.find(task)?;
-        world.runtimes.get_mut(&entry.runtime)?.blocking_ended()
+        let runtime = entry.runtime;
+        let is_job = entry.completion.is_some();
+        world.runtimes.get_mut(&runtime).filter(|_| is_job)?.blocking_ended()
     });
     end_task(shared, task, killed.then(|| JoinError::cancelled(Id(task.id))));
     if let Some(waiting) = waiting {

@@ -3,7 +3,6 @@
 //! Owns how a closure becomes a task with a thread. Must not know how threads pass the baton. Invariant: a
 //! closure that was aborted before it began never runs.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -11,13 +10,9 @@ use std::task::Waker;
 use super::header::Header;
 use super::join::JoinCell;
 use super::{Body, Id, JoinError, JoinHandle, SpawnOn, Task};
-use crate::context::{self, Current, Shared, Wait};
-use crate::runtime::{Handle, RuntimeFlavor};
+use crate::context::{self, Current, Entered, Shared, Wait};
+use crate::runtime::Handle;
 use crate::threads::{Job, Killed};
-
-thread_local! {
-    static BLOCK_IN_PLACE: Cell<u32> = const { Cell::new(0) };
-}
 
 /// Runs `f` on a thread of its own, which blocks nothing but itself.
 ///
@@ -55,7 +50,8 @@ where
         task: Some(task),
         task_id: Some(task.id),
         runtime: Some(on.runtime),
-        in_runtime: false,
+        entered: Entered::No,
+        worker: None,
     };
     let entry = Task {
         id: task.id,
@@ -67,6 +63,7 @@ where
         location: on.location,
         what: on.what,
         wait: Wait::Waker,
+        is_rewoken: false,
         header: Arc::clone(&header),
     };
     let refused = shared.with(|world| {
@@ -75,6 +72,11 @@ where
             || world.runtimes.get(&on.runtime).is_none_or(|runtime| runtime.is_shut_down)
     });
     super::insert(shared, task, entry);
+    shared.with(|world| {
+        if let Some(runtime) = world.runtimes.get_mut(&on.runtime) {
+            runtime.jobs += 1;
+        }
+    });
     header.notify();
     if refused {
         header.abort();
@@ -91,23 +93,28 @@ pub fn block_in_place<F, R>(f: F) -> R
 where
     F: FnOnce() -> R,
 {
-    let in_runtime = context::try_with_shared(|shared| shared.current.get().in_runtime).unwrap_or(false);
-    let single = || Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
-    if in_runtime && (single() || super::local::is_inside()) {
-        panic!("can call blocking only when running on the multi-threaded runtime");
-    }
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            BLOCK_IN_PLACE.with(|depth| depth.set(depth.get() - 1));
+    let current = context::try_with_shared(|shared| (Arc::clone(shared), shared.current.get()));
+    let Some((shared, before)) = current else { return f() };
+    match before.entered {
+        Entered::Yes { may_block_in_place: false } => {
+            panic!("can call blocking only when running on the multi-threaded runtime")
         }
+        Entered::No | Entered::InPlace => return f(),
+        Entered::Yes { may_block_in_place: true } => {}
     }
-    BLOCK_IN_PLACE.with(|depth| depth.set(depth.get() + 1));
-    let _leave = Leave;
-    f()
+    shared.current.set(Current { entered: Entered::InPlace, ..before });
+    let _leave = Leave { shared: &shared, entered: before.entered };
+    crate::runtime::real::leave(f)
 }
 
-/// Whether the calling thread is inside `block_in_place`, where `block_on` is allowed again.
-pub(crate) fn blocking_allowed() -> bool {
-    BLOCK_IN_PLACE.with(|depth| depth.get() > 0)
+struct Leave<'a> {
+    shared: &'a Shared,
+    entered: Entered,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let now = self.shared.current.get();
+        self.shared.current.set(Current { entered: self.entered, ..now });
+    }
 }

@@ -69,6 +69,11 @@ impl Inbox {
         }
     }
 
+    /// What is in it, for metrics.
+    pub(crate) fn waiting(&self) -> Vec<TaskRef> {
+        self.lock().clone()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }

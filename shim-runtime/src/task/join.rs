@@ -8,14 +8,14 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Id;
 use super::header::Header;
-use crate::context::{Wait, waits_for};
+use crate::context::{self, Current, Shared, Wait, waits_for};
 
 type Payload = Box<dyn Any + Send + 'static>;
 
@@ -262,7 +262,9 @@ impl<T> JoinHandle<T> {
             drop(state);
             waker.wake_by_ref();
         } else {
-            state.waker = Some(waker.clone());
+            let old = state.waker.replace(waker.clone());
+            drop(state);
+            drop(old);
         }
     }
 }
@@ -287,11 +289,13 @@ impl<T> Future for JoinHandle<T> {
                 Output::Pending => panic!("invariant: a finished task has an output"),
             };
         }
-        match &mut state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            waker => *waker = Some(cx.waker().clone()),
-        }
+        // A waker that is dropped may run code of its own: not while the cell is locked.
+        let old = match &mut state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            waker => waker.replace(cx.waker().clone()),
+        };
         drop(state);
+        drop(old);
         waits_for(Wait::Join(self.id.0));
         Poll::Pending
     }
@@ -304,13 +308,43 @@ impl<T> Drop for JoinHandle<T> {
             state.detached = true;
             (std::mem::replace(&mut state.output, Output::Taken), state.waker.take())
         };
-        drop((output, waker));
+        drop(waker);
+        // The output's destructor runs as part of the task, and its panic goes nowhere.
+        let _as_task = AsTask::new(self.id);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(output)));
+        if let Err(payload) = dropped {
+            std::mem::forget(payload);
+        }
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle").field("id", &self.id).finish()
+    }
+}
+
+/// While it lives, code runs as part of a task that is over.
+struct AsTask {
+    before: Option<(Arc<Shared>, Option<u64>)>,
+}
+
+impl AsTask {
+    fn new(id: Id) -> AsTask {
+        let before = context::try_with_shared(|shared| {
+            let current = shared.current.get();
+            shared.current.set(Current { task_id: Some(id.0), ..current });
+            (Arc::clone(shared), current.task_id)
+        });
+        AsTask { before }
+    }
+}
+
+impl Drop for AsTask {
+    fn drop(&mut self) {
+        if let Some((shared, task_id)) = self.before.take() {
+            shared.current.set(Current { task_id, ..shared.current.get() });
+        }
     }
 }
 

@@ -192,10 +192,13 @@ impl<T: 'static> JoinSet<T> {
         {
             let mut state = self.ended.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.ids.is_empty() {
-                match &mut state.waker {
-                    Some(waker) if waker.will_wake(cx.waker()) => {}
-                    waker => *waker = Some(cx.waker().clone()),
-                }
+                // A waker that is dropped may run code of its own: not while the state is locked.
+                let old = match &mut state.waker {
+                    Some(waker) if waker.will_wake(cx.waker()) => None,
+                    waker => waker.replace(cx.waker().clone()),
+                };
+                drop(state);
+                drop(old);
                 return Poll::Pending;
             }
         }

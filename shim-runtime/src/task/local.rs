@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -19,15 +19,18 @@ use super::header::{Header, Inbox};
 use super::join::{Completion, JoinCell};
 use super::spawn::Spawned;
 use super::{BoxFuture, Id, JoinError, JoinHandle, TaskRef};
-use crate::context;
-use crate::runtime;
+use crate::context::{self, Current, Entered, Shared};
+use crate::runtime::{self, RuntimeId};
 use crate::scheduler::{self, Ready};
+use crate::world::World;
 
 /// How many local tasks one poll of the set may poll.
 const TURN: usize = 61;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
+    /// The local sets of this thread's local runtimes, by their runtimes' numbers.
+    static OF_RUNTIMES: RefCell<BTreeMap<u64, Weak<Local>>> = const { RefCell::new(BTreeMap::new()) };
     static NEXT_ID: std::cell::Cell<u64> = const { std::cell::Cell::new(1 << 48) };
 }
 
@@ -74,26 +77,38 @@ fn enter(local: &Rc<Local>) -> LocalEnterGuard {
     LocalEnterGuard { before: before.ok().flatten() }
 }
 
-/// Whether the calling code runs inside a local set, where `block_in_place` is not allowed.
-pub(super) fn is_inside() -> bool {
-    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
-}
-
-/// Spawns `future` on the current local set.
+/// Spawns `future` on the current local set, or on the local runtime that is current.
 ///
 /// # Panics
-/// Outside a local set.
+/// Outside of both; and on another thread than the local runtime's.
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let local = CURRENT.with(|current| current.borrow().clone());
+    let local = CURRENT.with(|current| current.borrow().clone()).or_else(of_current_runtime);
     match local {
         Some(local) => local.spawn(future),
         None => panic!("`spawn_local` called from outside of a `task::LocalSet` or `runtime::LocalRuntime`"),
     }
+}
+
+/// The local set of the current runtime, where that is a local one.
+#[track_caller]
+fn of_current_runtime() -> Option<Rc<Local>> {
+    let number = runtime::current_number();
+    let found = OF_RUNTIMES.with(|sets| sets.borrow().get(&number).and_then(Weak::upgrade));
+    let is_local = || {
+        let state =
+            |world: &mut World| world.runtimes.get_ever(&RuntimeId(number)).is_some_and(|s| s.is_local);
+        context::try_with_shared(|shared| shared.with(state)) == Some(true)
+    };
+    assert!(
+        found.is_some() || !is_local(),
+        "Local tasks can only be spawned on a LocalRuntime from the thread the runtime was created on"
+    );
+    found
 }
 
 impl Local {
@@ -121,6 +136,7 @@ impl Local {
     /// Polls ready tasks; true where more are ready.
     fn turn(self: &Rc<Local>) -> bool {
         let _guard = enter(self);
+        let _stays = Stays::here();
         let mut woken = Vec::new();
         let mut last = None;
         for _ in 0..TURN {
@@ -150,26 +166,23 @@ impl Local {
         let Some((mut future, waker, aborted)) = taken else { return };
         let before = context::with_shared(|shared| {
             let before = shared.current.get();
-            shared.current.set(context::Current { task_id: Some(picked.id), ..before });
+            shared.current.set(Current { task_id: Some(picked.id), ..before });
             before
         });
         let polled = if aborted {
             let error = scheduler::drop_future(future, picked);
             Some(Some(error.unwrap_or_else(|| JoinError::cancelled(Id(picked.id)))))
         } else {
-            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+            let poll = move || (future.as_mut().poll(&mut Context::from_waker(&waker)), future);
             match catch_unwind(AssertUnwindSafe(poll)) {
-                Ok(Poll::Pending) => {
+                Ok((Poll::Pending, future)) => {
                     if let Some(task) = self.tasks.borrow_mut().get_mut(&picked.id) {
                         task.future = Some(future);
                     }
                     None
                 }
-                Ok(Poll::Ready(())) => Some(scheduler::drop_future(future, picked)),
-                Err(payload) => {
-                    let _ = scheduler::drop_future(future, picked);
-                    Some(Some(JoinError::panic(Id(picked.id), payload)))
-                }
+                Ok((Poll::Ready(()), future)) => Some(scheduler::drop_future(future, picked)),
+                Err(payload) => Some(Some(JoinError::panic(Id(picked.id), payload))),
             }
         };
         context::with_shared(|shared| shared.current.set(before));
@@ -178,6 +191,34 @@ impl Local {
             if let Some(task) = task {
                 task.end(error);
             }
+        }
+    }
+}
+
+/// While it lives, `block_in_place` is refused: local tasks cannot move to another worker.
+struct Stays {
+    before: Option<(Arc<Shared>, Entered)>,
+}
+
+impl Stays {
+    fn here() -> Stays {
+        let before = context::try_with_shared(|shared| {
+            let current = shared.current.get();
+            if current.entered != (Entered::Yes { may_block_in_place: true }) {
+                return None;
+            }
+            let entered = Entered::Yes { may_block_in_place: false };
+            shared.current.set(Current { entered, ..current });
+            Some((Arc::clone(shared), current.entered))
+        });
+        Stays { before: before.flatten() }
+    }
+}
+
+impl Drop for Stays {
+    fn drop(&mut self) {
+        if let Some((shared, entered)) = self.before.take() {
+            shared.current.set(Current { entered, ..shared.current.get() });
         }
     }
 }
@@ -204,6 +245,11 @@ impl LocalSet {
                 number,
             }),
         }
+    }
+
+    /// Makes this the local set of the runtime with this number.
+    pub(crate) fn belongs_to(&self, runtime: u64) {
+        OF_RUNTIMES.with(|sets| sets.borrow_mut().insert(runtime, Rc::downgrade(&self.local)));
     }
 
     /// Makes this set the current one until the guard is dropped.
@@ -264,6 +310,7 @@ impl<F: Future> Future for RunUntil<'_, F> {
         local.inbox.set_outer(cx.waker());
         {
             let _guard = enter(local);
+            let _stays = Stays::here();
             if let Poll::Ready(output) = this.future.poll(cx) {
                 return Poll::Ready(output);
             }
@@ -297,6 +344,7 @@ impl Default for LocalSet {
 impl Drop for LocalSet {
     fn drop(&mut self) {
         let _guard = enter(&self.local);
+        let _stays = Stays::here();
         loop {
             let first = self.local.tasks.borrow_mut().pop_first();
             let Some((id, mut task)) = first else { return };

@@ -18,7 +18,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
-pub(crate) use blocking::blocking_allowed;
 pub(crate) use blocking::spawn_blocking_on;
 pub use blocking::{block_in_place, spawn_blocking};
 pub use id::{Id, id, try_id};
@@ -68,6 +67,8 @@ pub(crate) struct Task {
     pub(crate) location: &'static Location<'static>,
     pub(crate) what: &'static str,
     pub(crate) wait: Wait,
+    /// It was woken in the middle of a poll that waits, and must be made ready again after it.
+    pub(crate) is_rewoken: bool,
 }
 
 /// The table of tasks.
@@ -87,6 +88,11 @@ impl Tasks {
             (self.slots.len() - 1) as u32
         });
         TaskRef { slot, id: self.next_id }
+    }
+
+    /// The number that the next task will have.
+    pub(crate) fn peek_id(&self) -> u64 {
+        self.next_id + 1
     }
 
     /// A number for a task that lives elsewhere (in a `LocalSet`).

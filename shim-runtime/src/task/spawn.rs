@@ -100,6 +100,7 @@ where
         location: on.location,
         what: on.what,
         wait: Wait::Waker,
+        is_rewoken: false,
         header: Arc::clone(&header),
     };
     insert(shared, task, entry);

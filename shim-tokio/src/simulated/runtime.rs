@@ -6,5 +6,5 @@
 pub use shim_runtime::runtime::is_rt_shutdown_err;
 pub use shim_runtime::runtime::{
     Builder, EnterGuard, Handle, Id, LocalOptions, LocalRuntime, Runtime, RuntimeFlavor, RuntimeMetrics,
-    TryCurrentError,
+    TryCurrentError, worker_index,
 };

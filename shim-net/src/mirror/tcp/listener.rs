@@ -38,14 +38,14 @@ impl TcpListener {
             socket.set_flag(Name::ReuseAddress, true)?;
             sys::bind(socket.id, &Addr::Inet(address))?;
             sys::listen(socket.id, BACKLOG)?;
-            Ok(TcpListener::new(socket))
+            TcpListener::new(socket)
         })
         .await
     }
 
     #[track_caller]
-    pub(super) fn new(socket: Socket) -> TcpListener {
-        TcpListener { socket: socket.register() }
+    pub(super) fn new(socket: Socket) -> io::Result<TcpListener> {
+        socket.register().map(|socket| TcpListener { socket })
     }
 
     /// Waits for a connection.
@@ -110,7 +110,7 @@ impl TcpListener {
 }
 
 fn accepted((id, address): (SocketId, Addr)) -> io::Result<(TcpStream, SocketAddr)> {
-    let stream = TcpStream::new(Socket::registered(id));
+    let stream = TcpStream::new(Socket::accepted(id)?);
     Ok((stream, inet(address)?))
 }
 

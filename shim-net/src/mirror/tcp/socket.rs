@@ -30,6 +30,8 @@ impl TcpSocket {
     /// # Errors
     /// On a node whose process is dead.
     pub fn new_v4() -> io::Result<TcpSocket> {
+        // tokio needs no runtime yet.
+        shim_runtime::run::ensure();
         Socket::open(Domain::Inet, Kind::Stream).map(|socket| TcpSocket { socket })
     }
 
@@ -38,6 +40,7 @@ impl TcpSocket {
     /// # Errors
     /// On a node whose process is dead.
     pub fn new_v6() -> io::Result<TcpSocket> {
+        shim_runtime::run::ensure();
         Socket::open(Domain::Inet6, Kind::Stream).map(|socket| TcpSocket { socket })
     }
 
@@ -191,7 +194,7 @@ impl TcpSocket {
     #[track_caller]
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         sys::listen(self.socket.id, backlog.min(i32::MAX as u32))?;
-        Ok(TcpListener::new(self.socket))
+        TcpListener::new(self.socket)
     }
 
     /// Takes a socket that was opened through std inside the simulation, connected or not.
@@ -208,7 +211,7 @@ impl TcpSocket {
     #[track_caller]
     pub(crate) fn from_descriptor(descriptor: OwnedFd) -> TcpSocket {
         match fd::adopt(descriptor) {
-            Ok(id) => TcpSocket { socket: Socket { id } },
+            Ok(id) => TcpSocket { socket: Socket::new(id) },
             Err(error) => panic!("{error}"),
         }
     }

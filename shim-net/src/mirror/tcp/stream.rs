@@ -53,9 +53,7 @@ impl TcpStream {
     }
 
     pub(super) async fn connect_socket(socket: Socket, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = socket.register();
-        socket.connect(&Addr::Inet(address)).await?;
-        Ok(TcpStream { socket })
+        socket.connect(&Addr::Inet(address)).await.map(TcpStream::new)
     }
 
     pub(super) fn new(socket: Socket) -> TcpStream {
@@ -171,11 +169,11 @@ impl TcpStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.socket.poll_recv(cx, buf)
+        self.socket.poll_read(cx, buf)
     }
 
     pub(super) fn poll_write_shared(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_send(cx, buf)
+        self.socket.poll_write(cx, buf)
     }
 
     pub(super) fn poll_write_vectored_shared(

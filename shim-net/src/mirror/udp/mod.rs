@@ -39,7 +39,7 @@ impl UdpSocket {
         addr::first_that(addr, |address| {
             let socket = Socket::open_for(address, Kind::Datagram)?;
             sys::bind(socket.id, &Addr::Inet(address))?;
-            Ok(UdpSocket { socket: socket.register() })
+            Ok(UdpSocket { socket: socket.register()? })
         })
         .await
     }

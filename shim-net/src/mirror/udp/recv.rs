@@ -11,9 +11,9 @@ use bytes::BufMut;
 use real::io::{Interest, ReadBuf};
 
 use super::UdpSocket;
-use crate::mirror::socket::{poll_with_budget, receive_into};
+use crate::mirror::socket::receive_into;
 use crate::mirror::tcp::inet;
-use crate::sys::{self, Received, Wait};
+use crate::sys::{self, Received};
 
 /// As tokio waits to receive: an error is an event, too.
 const INCOMING: Interest = Interest::READABLE.add(Interest::ERROR);
@@ -136,8 +136,7 @@ impl UdpSocket {
         buf: &mut ReadBuf<'_>,
         peek: bool,
     ) -> Poll<io::Result<SocketAddr>> {
-        let poll = |cx: &mut Context<'_>| sys::poll_recv_from(self.socket.id, Wait::Slot, cx, buf, peek);
-        Poll::Ready(sender(ready!(poll_with_budget(cx, poll))?))
+        Poll::Ready(sender(ready!(self.socket.poll_recv_from(cx, buf, peek))?))
     }
 }
 

@@ -10,8 +10,7 @@ use real::io::Interest;
 
 use super::UdpSocket;
 use crate::mirror::addr::{self, ToSocketAddrs};
-use crate::mirror::socket::poll_with_budget;
-use crate::sys::{self, Addr, SendExtra, Wait};
+use crate::sys::{self, Addr, SendExtra};
 
 impl UdpSocket {
     /// Sends to the peer that the socket is connected to.
@@ -53,10 +52,7 @@ impl UdpSocket {
         buf: &[u8],
         target: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        let (data, target) = ([IoSlice::new(buf)], Addr::Inet(target));
-        poll_with_budget(cx, |cx| {
-            sys::poll_send_to(self.socket.id, Wait::Slot, cx, &data, Some(&target), SendExtra::default())
-        })
+        self.socket.poll_send_to(cx, buf, &Addr::Inet(target))
     }
 
     /// As [`send_to`](UdpSocket::send_to), where there is room.

@@ -58,12 +58,12 @@ impl UnixListener {
         let socket = Socket::open(Domain::Unix, Kind::Stream)?;
         sys::bind(socket.id, address)?;
         sys::listen(socket.id, BACKLOG)?;
-        Ok(UnixListener::new(socket))
+        UnixListener::new(socket)
     }
 
     #[track_caller]
-    pub(super) fn new(socket: Socket) -> UnixListener {
-        UnixListener { socket: socket.register() }
+    pub(super) fn new(socket: Socket) -> io::Result<UnixListener> {
+        socket.register().map(|socket| UnixListener { socket })
     }
 
     /// Takes a listener that was opened through std inside the simulation.
@@ -95,17 +95,17 @@ impl UnixListener {
     /// # Cancel safety
     /// No connection is lost where this is dropped.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.socket.async_io(Interest::READABLE, || sys::accept(self.socket.id)).await.map(accepted)
+        self.socket.async_io(Interest::READABLE, || sys::accept(self.socket.id)).await.and_then(accepted)
     }
 
     /// As [`accept`](UnixListener::accept); only the task that polled last is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        Poll::Ready(ready!(self.socket.poll_accept(cx)).map(accepted))
+        Poll::Ready(ready!(self.socket.poll_accept(cx)).and_then(accepted))
     }
 }
 
-fn accepted((id, address): (SocketId, Addr)) -> (UnixStream, SocketAddr) {
-    (UnixStream::new(Socket::registered(id)), unix(address))
+fn accepted((id, address): (SocketId, Addr)) -> io::Result<(UnixStream, SocketAddr)> {
+    Ok((UnixStream::new(Socket::accepted(id)?), unix(address)))
 }
 
 impl TryFrom<net::UnixListener> for UnixListener {

@@ -52,7 +52,7 @@ impl UnixSocket {
     pub fn listen(self, backlog: u32) -> io::Result<UnixListener> {
         self.refuse(Kind::Datagram, "listen cannot be called on a datagram socket")?;
         sys::listen(self.socket.id, backlog.min(i32::MAX as u32))?;
-        Ok(UnixListener::new(self.socket))
+        UnixListener::new(self.socket)
     }
 
     /// Connects.
@@ -77,7 +77,7 @@ impl UnixSocket {
     #[track_caller]
     pub fn datagram(self) -> io::Result<UnixDatagram> {
         self.refuse(Kind::Stream, "datagram cannot be called on a stream socket")?;
-        Ok(UnixDatagram::new(self.socket))
+        UnixDatagram::new(self.socket)
     }
 
     fn refuse(&self, wrong: Kind, text: &'static str) -> io::Result<()> {
@@ -90,7 +90,7 @@ impl UnixSocket {
     #[track_caller]
     pub(crate) fn from_descriptor(descriptor: OwnedFd) -> UnixSocket {
         match fd::adopt(descriptor) {
-            Ok(id) => UnixSocket { socket: Socket { id } },
+            Ok(id) => UnixSocket { socket: Socket::new(id) },
             Err(error) => panic!("{error}"),
         }
     }

@@ -57,9 +57,7 @@ impl UnixStream {
     }
 
     pub(super) async fn connect_socket(socket: Socket, address: &Addr) -> io::Result<UnixStream> {
-        let socket = socket.register();
-        socket.connect(address).await?;
-        Ok(UnixStream { socket })
+        socket.connect(address).await.map(UnixStream::new)
     }
 
     /// Makes two streams that are connected to each other.
@@ -69,7 +67,8 @@ impl UnixStream {
     #[track_caller]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (a, b) = sys::socketpair(Kind::Stream)?;
-        Ok((UnixStream::new(Socket::registered(a)), UnixStream::new(Socket::registered(b))))
+        let (a, b) = (Socket::new(a), Socket::new(b));
+        Ok((UnixStream::new(a.one_of_pair()?), UnixStream::new(b.one_of_pair()?)))
     }
 
     pub(super) fn new(socket: Socket) -> UnixStream {
@@ -172,11 +171,11 @@ impl UnixStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.socket.poll_recv(cx, buf)
+        self.socket.poll_read(cx, buf)
     }
 
     pub(super) fn poll_write_shared(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_send(cx, buf)
+        self.socket.poll_write(cx, buf)
     }
 
     pub(super) fn poll_write_vectored_shared(

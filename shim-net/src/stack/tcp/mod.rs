@@ -33,7 +33,8 @@ pub(crate) use tcb::{State, Tcb};
 use shim_runtime::clock::SimTime;
 
 use super::buffer::Sink;
-use super::socket::{Core, Effects, Events};
+use super::readiness::Events;
+use super::socket::{Core, Effects};
 use crate::error::{Errno, Result};
 use crate::packet::{Flags, Segment};
 
@@ -155,6 +156,7 @@ impl Tcp {
             read_hang_up: read_over,
             hang_up: read_over && write_over,
             error,
+            ..Events::default()
         }
     }
 }

@@ -169,14 +169,14 @@ fn a_reader_that_sleeps_stops_the_writer_and_wakes_it_again() {
         pair.run_millis(20);
     }
     assert_eq!(sent, 2 << 20, "one megabyte at each end");
-    assert!(!pair.at(Client, |stack, _| stack.ready(client)).unwrap().is_writable());
+    assert!(!pair.at(Client, |stack, _| stack.events(client)).unwrap().writable);
     let mut got = 0;
     for _ in 0..200 {
         got += pair.recv(Server, server, 1 << 20).map_or(0, |part| part.len());
         pair.run_millis(20);
     }
     assert_eq!(got, sent);
-    assert!(pair.at(Client, |stack, _| stack.ready(client)).unwrap().is_writable());
+    assert!(pair.at(Client, |stack, _| stack.events(client)).unwrap().writable);
 }
 
 #[test]

@@ -68,9 +68,9 @@ fn back_pressure_and_pairs() {
         sent += len;
     }
     assert_eq!(sent, 212_992);
-    assert!(!pair.stacks[0].ready(a).unwrap().is_writable());
+    assert!(!pair.stacks[0].events(a).unwrap().writable);
     while pair.recv(Client, b, 65_536).is_ok() {}
-    assert!(pair.stacks[0].ready(a).unwrap().is_writable());
+    assert!(pair.stacks[0].events(a).unwrap().writable);
 }
 
 #[test]

@@ -8,6 +8,9 @@ pub use real::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 #[cfg(feature = "net")]
 pub use real::io::{Interest, Ready};
 
+#[cfg(all(unix, feature = "net"))]
+pub use shim_net::mirror::unix_io as unix;
+
 #[cfg(feature = "io-util")]
 pub use real::io::{
     AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufStream, BufWriter, Chain,

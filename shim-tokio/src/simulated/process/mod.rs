@@ -172,7 +172,7 @@ impl Command {
     /// Outside a runtime, and in one without I/O.
     #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Child> {
-        shim_runtime::runtime::require_io();
+        shim_runtime::runtime::io_runtime()?;
         self.spawn_by(StdCommand::spawn)
     }
 
@@ -186,7 +186,7 @@ impl Command {
         &mut self,
         with: impl FnOnce(&mut StdCommand) -> io::Result<std::process::Child>,
     ) -> io::Result<Child> {
-        shim_runtime::runtime::require_io();
+        shim_runtime::runtime::io_runtime()?;
         if let Some(child) = simulated::start(&self.std, self.kill_on_drop)? {
             return Ok(child);
         }

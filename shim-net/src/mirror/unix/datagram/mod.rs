@@ -52,7 +52,8 @@ impl UnixDatagram {
     #[track_caller]
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (a, b) = sys::socketpair(Kind::Datagram)?;
-        Ok((UnixDatagram { socket: Socket::registered(a) }, UnixDatagram { socket: Socket::registered(b) }))
+        let (a, b) = (Socket::new(a), Socket::new(b));
+        Ok((UnixDatagram { socket: a.one_of_pair()? }, UnixDatagram { socket: b.one_of_pair()? }))
     }
 
     /// Makes a socket without a name.
@@ -61,12 +62,12 @@ impl UnixDatagram {
     /// Outside a runtime.
     #[track_caller]
     pub fn unbound() -> io::Result<UnixDatagram> {
-        Socket::open(Domain::Unix, Kind::Datagram).map(UnixDatagram::new)
+        UnixDatagram::new(Socket::open(Domain::Unix, Kind::Datagram)?)
     }
 
     #[track_caller]
-    pub(in crate::mirror::unix) fn new(socket: Socket) -> UnixDatagram {
-        UnixDatagram { socket: socket.register() }
+    pub(in crate::mirror::unix) fn new(socket: Socket) -> io::Result<UnixDatagram> {
+        socket.register().map(|socket| UnixDatagram { socket })
     }
 
     /// Takes a socket that was opened through std inside the simulation.

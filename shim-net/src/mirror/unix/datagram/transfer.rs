@@ -5,15 +5,15 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::BufMut;
 use real::io::{Interest, ReadBuf};
 
 use super::UnixDatagram;
-use crate::mirror::socket::{poll_with_budget, receive_into};
+use crate::mirror::socket::receive_into;
 use crate::mirror::unix::{SocketAddr, path_address, sender};
-use crate::sys::{self, Addr, SendExtra, Wait};
+use crate::sys::{self, Addr, SendExtra};
 
 /// Sending.
 impl UnixDatagram {
@@ -52,10 +52,7 @@ impl UnixDatagram {
     where
         P: AsRef<Path>,
     {
-        let (data, target) = ([IoSlice::new(buf)], path_address(target.as_ref())?);
-        poll_with_budget(cx, |cx| {
-            sys::poll_send_to(self.socket.id, Wait::Slot, cx, &data, Some(&target), SendExtra::default())
-        })
+        self.socket.poll_send_to(cx, buf, &path_address(target.as_ref())?)
     }
 
     /// As [`send_to`](UnixDatagram::send_to), where there is room.
@@ -113,8 +110,7 @@ impl UnixDatagram {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<SocketAddr>> {
-        let poll = |cx: &mut Context<'_>| sys::poll_recv_from(self.socket.id, Wait::Slot, cx, buf, false);
-        Poll::Ready(ready!(poll_with_budget(cx, poll)).map(sender))
+        self.socket.poll_recv_from(cx, buf, false).map_ok(sender)
     }
 
     /// As [`recv_from`](UnixDatagram::recv_from), where there is one.

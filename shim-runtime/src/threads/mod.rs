@@ -1,9 +1,14 @@
 //! Threads of a world: they pass a baton, and exactly one runs at any moment.
 //!
 //! Owns who holds the baton: one thread is the *driver*, which runs the scheduler's loop; the others are
-//! blocking closures, an application's `fn main()`, and whoever blocks. Must not know what they run.
+//! blocking closures, an application's `fn main()`, the `block_on` of a multi-threaded runtime, and whoever
+//! blocks. Must not know what they run.
 //! Invariant: a thread other than the driver runs only between being picked by the loop and giving the
 //! baton back to the driver.
+
+mod adopted;
+mod driver;
+pub(crate) mod guest;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -15,9 +20,14 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use crate::context::{self, Current, Shared, Wait};
+pub(crate) use adopted::{Adopted, adopt, begin_adopted, end_adopted, register, wait_for_adopted};
+pub(crate) use driver::{is_retired, still_driver};
+use driver::{stand_in, take_role_back, take_stall};
+
+use crate::context::{self, Current, Entered, Shared, Wait};
 use crate::host::baton::Parker;
 use crate::host::watchdog;
+use crate::report::Stalled;
 use crate::scheduler::{self, Event};
 use crate::task::header::Header;
 use crate::task::{Body, Task, TaskRef};
@@ -30,6 +40,10 @@ pub(crate) struct SimThread {
     killed: AtomicBool,
     /// A stand-in driver that is no longer needed.
     retired: AtomicBool,
+    /// An adopted thread that has begun.
+    runs: AtomicBool,
+    /// It waits where it can be told that the run cannot go on.
+    hears_stalls: AtomicBool,
     job: Mutex<Option<Job>>,
 }
 
@@ -46,11 +60,15 @@ pub(crate) struct Job {
 pub(crate) struct Threads {
     /// Who runs the loop: the last; those before it wait in the middle of a poll.
     drivers: Vec<ThreadRef>,
-    idle: Vec<ThreadRef>,
+    /// Threads that drove, and may again.
+    reserve: Vec<ThreadRef>,
+    /// Why the run cannot go on, on its way to whoever hears it.
+    stalled: Option<Stalled>,
+    /// Threads for blocking closures that have nothing to do, with their names.
+    idle: Vec<(Arc<str>, ThreadRef)>,
     handles: Vec<thread::JoinHandle<()>>,
     /// Threads that the application started itself, by libc's names for them.
     adopted: BTreeMap<u64, AdoptedState>,
-    next_name: usize,
 }
 
 struct AdoptedState {
@@ -80,7 +98,12 @@ struct Own {
 }
 
 fn own() -> Option<Own> {
-    SELF.with(|own| own.borrow().clone())
+    SELF.try_with(|own| own.borrow().clone()).ok().flatten()
+}
+
+/// Says what the calling thread is from now on: what it was. A thread that is ending cannot say it any more.
+fn replace_own(own: Option<Own>) -> Option<Own> {
+    SELF.try_with(|slot| slot.replace(own)).ok().flatten()
 }
 
 impl SimThread {
@@ -94,7 +117,7 @@ impl SimThread {
 /// Makes the calling thread the driver of `shared` while `f` runs.
 pub(crate) fn as_driver<R>(shared: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
     let me: ThreadRef = ThreadRef::default();
-    let before = SELF.with(|own| own.replace(Some(Own { thread: Arc::clone(&me), entry: None })));
+    let before = replace_own(Some(Own { thread: Arc::clone(&me), entry: None }));
     let before_drivers = shared.with(|world| std::mem::replace(&mut world.threads.drivers, vec![me]));
     let _restore = Restore { shared, before: Some((before, before_drivers)) };
     f()
@@ -108,10 +131,16 @@ struct Restore<'a> {
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
         if let Some((own, drivers)) = self.before.take() {
-            SELF.with(|slot| *slot.borrow_mut() = own);
+            drop(replace_own(own));
             self.shared.with(|world| world.threads.drivers = drivers);
         }
     }
+}
+
+/// Makes the thread-locals that the end of the thread's run needs.
+pub(crate) fn prepare_thread() {
+    SELF.with(|_| ());
+    crate::runtime::real::prepare_thread();
 }
 
 /// Whether the calling thread is a worker (a blocking closure or an application's `main`).
@@ -121,15 +150,19 @@ pub(crate) fn on_worker() -> bool {
 
 /// Runs `job` on a thread of its own: called by the loop when the task that stands for it is first picked.
 pub(crate) fn start(shared: &Arc<Shared>, job: Job) -> ThreadRef {
-    let (idle, number) = shared.with(|world| {
-        world.threads.next_name += usize::from(world.threads.idle.is_empty());
-        (world.threads.idle.pop(), world.threads.next_name)
+    let runtime = job.current.runtime;
+    let (idle, name) = shared.with(|world| {
+        let name = runtime.and_then(|id| world.runtimes.get(&id)).map(|state| state.thread_name());
+        let name = name.unwrap_or_else(|| Arc::from("tokio-rt-worker"));
+        let place = world.threads.idle.iter().rposition(|(own, _)| *own == name);
+        (place.map(|place| world.threads.idle.remove(place).1), name)
     });
     let thread = idle.unwrap_or_else(|| {
         let thread = ThreadRef::default();
         let (own, run) = (Arc::clone(&thread), Arc::clone(shared));
+        let os_name = name.to_string();
         let spawned = crate::host::without_notice(|| {
-            thread::Builder::new().name(format!("sim-blocking-{number}")).spawn(move || worker(&run, &own))
+            thread::Builder::new().name(os_name).spawn(move || worker(&run, &own, &name))
         });
         let handle = spawned.expect("failed to start a thread for a blocking call");
         shared.with(|world| world.threads.handles.push(handle));
@@ -152,7 +185,7 @@ pub(crate) fn resume(shared: &Shared, task: TaskRef, thread: &ThreadRef) {
     shared.current.set(before);
 }
 
-fn worker(shared: &Arc<Shared>, me: &ThreadRef) {
+fn worker(shared: &Arc<Shared>, me: &ThreadRef, name: &Arc<str>) {
     crate::host::tsc::begin();
     loop {
         me.parker.park();
@@ -180,7 +213,7 @@ fn worker(shared: &Arc<Shared>, me: &ThreadRef) {
         scheduler::finish_thread(shared, task, killed);
         let driver = shared.with(|world| {
             if !killed {
-                world.threads.idle.push(Arc::clone(me));
+                world.threads.idle.push((Arc::clone(name), Arc::clone(me)));
             }
             world.threads.driver()
         });
@@ -191,57 +224,108 @@ fn worker(shared: &Arc<Shared>, me: &ThreadRef) {
     }
 }
 
-/// A waker for the calling thread, to be used with [`park`]. `None` on a driver that is not in a poll: it
-/// has no entry, and waits by driving.
-pub(crate) fn entry_waker(shared: &Arc<Shared>) -> (TaskRef, Arc<Header>) {
-    let own = own();
-    if let Some(Own { entry: Some(entry), .. }) = own {
-        return entry;
-    }
-    let current = shared.current.get();
-    let thread = own.map_or_else(ThreadRef::default, |own| own.thread);
-    let in_poll = current.in_runtime;
-    let body = if in_poll { Body::Thread(thread) } else { Body::Root };
-    scheduler::add_entry(shared, body, if in_poll { "blocked poll" } else { "blocked thread" })
-}
-
 /// Blocks the calling thread until `done` answers; `done` is asked again after each wake of the entry.
 ///
-/// The thread unwinds with [`Killed`] where its node is gone, if `may_unwind`; otherwise it never returns.
+/// The thread unwinds with [`Killed`] where its node is gone, if `may_unwind`; otherwise it never returns. Where
+/// the run cannot go on, it panics with the report, or ends the process.
 pub(crate) fn block<R>(
     shared: &Arc<Shared>,
     wait: Wait,
     may_unwind: bool,
     mut done: impl FnMut(&Waker) -> Option<R>,
 ) -> R {
-    let own_entry = own().and_then(|own| own.entry);
-    let (task, header) = entry_waker(shared);
-    let waker = Waker::from(Arc::clone(&header));
+    if let Some(entry) = own().and_then(|own| own.entry) {
+        let ended = turns(shared, &entry, wait, &mut done, || give_back(shared, may_unwind));
+        return ended.expect("invariant: only a waiting driver hears of a stall");
+    }
+    let current = shared.current.get();
+    if current.entered != Entered::No {
+        let me = own().map_or_else(ThreadRef::default, |own| own.thread);
+        let entry = scheduler::add_entry(shared, Body::Thread(me), "blocked poll");
+        let held = scheduler::hold_worker(shared, current);
+        let ended = turns(shared, &entry, wait, &mut done, || stand_in(shared, may_unwind));
+        drop(held);
+        leave(shared, &entry);
+        return ended.expect("invariant: only a waiting driver hears of a stall");
+    }
+    match beside(shared, "blocked thread", wait, may_unwind, done) {
+        Ok(result) => result,
+        Err(stalled) if may_unwind => crate::run::stalled(&stalled),
+        Err(stalled) => crate::run::stalled_in_stand_in(&stalled),
+    }
+}
+
+/// As [`block`], on a thread that does not belong to the loop: another thread drives while this one waits.
+///
+/// # Errors
+/// Where the run cannot go on.
+#[track_caller]
+pub(crate) fn beside<R>(
+    shared: &Arc<Shared>,
+    what: &'static str,
+    wait: Wait,
+    may_unwind: bool,
+    mut done: impl FnMut(&Waker) -> Option<R>,
+) -> Result<R, Stalled> {
+    as_driver(shared, || {
+        let me = own().expect("invariant: as_driver names the thread").thread;
+        let entry = scheduler::add_entry(shared, Body::Thread(Arc::clone(&me)), what);
+        let _leave = Leave { shared, entry: &entry };
+        turns(shared, &entry, wait, &mut done, || {
+            me.hears_stalls.store(true, Ordering::Release);
+            stand_in(shared, may_unwind);
+            me.hears_stalls.store(false, Ordering::Release);
+        })
+    })
+}
+
+/// Ends a wait beside the loop, also when it unwinds.
+struct Leave<'a> {
+    shared: &'a Arc<Shared>,
+    entry: &'a (TaskRef, Arc<Header>),
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let current = self.shared.current.get();
+        take_role_back(self.shared);
+        self.shared.current.set(current);
+        leave(self.shared, self.entry);
+    }
+}
+
+fn leave(shared: &Shared, entry: &(TaskRef, Arc<Header>)) {
+    entry.1.close();
+    let entry = shared.with(|world| world.tasks.remove(entry.0));
+    drop(entry);
+}
+
+/// Asks `done` and gives the baton away, in turns.
+fn turns<R>(
+    shared: &Arc<Shared>,
+    (task, header): &(TaskRef, Arc<Header>),
+    wait: Wait,
+    done: &mut dyn FnMut(&Waker) -> Option<R>,
+    mut give_way: impl FnMut(),
+) -> Result<R, Stalled> {
+    let waker = Waker::from(Arc::clone(header));
     let before = shared.current.get();
-    let result = loop {
+    loop {
         header.begin_poll();
         if let Some(result) = done(&waker) {
-            break result;
+            return Ok(result);
         }
         shared.with(|world| {
-            if let Some(entry) = world.tasks.find(task) {
+            if let Some(entry) = world.tasks.find(*task) {
                 entry.wait = wait;
             }
         });
-        if own_entry.is_some() {
-            give_back(shared, may_unwind);
-        } else if before.in_runtime {
-            stand_in(shared, may_unwind);
-        } else {
-            scheduler::drive_until_picked(shared, task);
-        }
+        give_way();
         shared.current.set(before);
-    };
-    if own_entry.is_none() {
-        header.close();
-        shared.with(|world| world.tasks.remove(task));
+        if let Some(stalled) = take_stall(shared) {
+            return Err(stalled);
+        }
     }
-    result
 }
 
 /// Blocks the calling thread of a run until `done` answers, or `timeout` (virtual) has passed (`None`). `done`
@@ -255,9 +339,18 @@ pub fn block_on_waker<R>(
     mut done: impl FnMut(&Waker) -> Option<R>,
 ) -> Option<R> {
     let shared = context::with_shared(Arc::clone);
+    shared.enter(|| block_until(&shared, what, timeout, &mut done))
+}
+
+fn block_until<R>(
+    shared: &Arc<Shared>,
+    what: &'static str,
+    timeout: Option<Duration>,
+    done: &mut dyn FnMut(&Waker) -> Option<R>,
+) -> Option<R> {
     let deadline = timeout.map(|timeout| shared.now.get() + timeout);
     let mut timer = None;
-    let result = block(&shared, Wait::Blocked(what), false, |waker| {
+    let result = block(shared, Wait::Blocked(what), false, |waker| {
         if let Some(result) = done(waker) {
             return Some(Some(result));
         }
@@ -286,80 +379,6 @@ fn give_back(shared: &Shared, may_unwind: bool) {
     end_if_killed(shared, &me, may_unwind);
 }
 
-/// The driver must wait in the middle of a poll: another thread takes over the loop until it is picked.
-fn stand_in(shared: &Arc<Shared>, may_unwind: bool) {
-    let me = own().expect("invariant: a poll runs on a driver").thread;
-    if !Arc::ptr_eq(&shared.with(|world| world.threads.driver()), &me) {
-        // Somebody stands in already, from an earlier wait in this same poll.
-        give_back(shared, may_unwind);
-        return;
-    }
-    shared.stand_ins.set(shared.stand_ins.get() + 1);
-    let other = ThreadRef::default();
-    let (own, run) = (Arc::clone(&other), Arc::clone(shared));
-    let spawned = crate::host::without_notice(|| {
-        thread::Builder::new().name("sim-driver".to_owned()).spawn(move || {
-            own.parker.park();
-            crate::host::tsc::begin();
-            run.current.set(Current::NONE);
-            SELF.with(|slot| *slot.borrow_mut() = Some(Own { thread: Arc::clone(&own), entry: None }));
-            run.enter(|| scheduler::drive_until_retired(&run));
-        })
-    });
-    let handle = spawned.expect("failed to start a thread for a blocking call");
-    shared.with(|world| {
-        world.threads.drivers.push(Arc::clone(&other));
-        world.threads.handles.push(handle);
-    });
-    other.run_and_wait(&me);
-    end_if_killed(shared, &me, may_unwind);
-}
-
-/// After a poll: whether the calling thread is still the driver. If others stood in for it, it takes the
-/// role back; if it was itself only a stand-in, and is no longer needed, it must end (false).
-///
-/// `seen` is how often anybody had stood in for a driver when this was asked last: where nobody did since, there
-/// is nothing to look at.
-pub(crate) fn still_driver(shared: &Arc<Shared>, seen: &mut u64) -> bool {
-    if *seen == shared.stand_ins.get() {
-        return true;
-    }
-    let drives = take_role_back(shared);
-    *seen = shared.stand_ins.get();
-    drives
-}
-
-fn take_role_back(shared: &Arc<Shared>) -> bool {
-    let me = own().expect("invariant: the loop runs on a driver").thread;
-    let (driver, others) = shared.with(|world| {
-        let drivers = &mut world.threads.drivers;
-        let own_place = drivers.iter().position(|driver| Arc::ptr_eq(driver, &me));
-        let others = own_place.map(|place| drivers.split_off(place + 1)).unwrap_or_default();
-        (world.threads.driver(), others)
-    });
-    if me.retired.load(Ordering::Acquire) {
-        driver.parker.unpark();
-        return false;
-    }
-    for other in &others {
-        other.retired.store(true, Ordering::Release);
-    }
-    if let Some(last) = others.last() {
-        last.run_and_wait(&me);
-    }
-    true
-}
-
-/// Whether the calling thread, a stand-in, was told to end while it waited; if so the baton is given on.
-pub(crate) fn is_retired(shared: &Shared) -> bool {
-    let me = own().expect("invariant: the loop runs on a driver").thread;
-    let retired = me.retired.load(Ordering::Acquire);
-    if retired {
-        shared.with(|world| world.threads.driver()).parker.unpark();
-    }
-    retired
-}
-
 fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
     if !me.killed.load(Ordering::Acquire) {
         return;
@@ -377,79 +396,6 @@ fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
         shared.with(|world| world.threads.driver()).parker.unpark();
         me.parker.park();
     }
-}
-
-/// A thread that the application started itself, and that takes part in the run.
-#[derive(Clone)]
-pub(crate) struct Adopted {
-    pub(crate) shared: Arc<Shared>,
-    thread: ThreadRef,
-    task: TaskRef,
-    header: Arc<Header>,
-    current: Current,
-}
-
-/// Enters a thread that is about to be started, on the current node.
-pub(crate) fn adopt(shared: &Arc<Shared>) -> Adopted {
-    let thread = ThreadRef::default();
-    let (task, header) = scheduler::add_entry(shared, Body::Thread(Arc::clone(&thread)), "thread");
-    let node = shared.current.get().node;
-    let current = Current { node, task: Some(task), ..Current::NONE };
-    Adopted { shared: Arc::clone(shared), thread, task, header, current }
-}
-
-/// Notes the name by which libc knows a thread.
-pub(crate) fn register(shared: &Shared, name: u64, adopted: &Adopted) {
-    shared.with(|world| {
-        let state = AdoptedState { header: Arc::clone(&adopted.header), joiners: Vec::new() };
-        world.threads.adopted.insert(name, state);
-    });
-}
-
-/// On the new thread: waits for the baton. False where the thread's node is gone already.
-pub(crate) fn begin_adopted(adopted: &Adopted) -> bool {
-    adopted.thread.parker.park();
-    crate::host::tsc::begin();
-    adopted.shared.current.set(adopted.current);
-    let own =
-        Own { thread: Arc::clone(&adopted.thread), entry: Some((adopted.task, Arc::clone(&adopted.header))) };
-    SELF.with(|slot| *slot.borrow_mut() = Some(own));
-    !adopted.thread.killed.load(Ordering::Acquire)
-}
-
-/// The thread is over: whoever joins it goes on.
-pub(crate) fn end_adopted(adopted: &Adopted) {
-    let Adopted { shared, task, header, .. } = adopted;
-    scheduler::finish_thread(shared, *task, false);
-    let (driver, joiners) = shared.with(|world| {
-        let own = world.threads.adopted.values_mut().find(|state| Arc::ptr_eq(&state.header, header));
-        let joiners = own.map(|state| std::mem::take(&mut state.joiners)).unwrap_or_default();
-        (world.threads.drivers.last().cloned(), joiners)
-    });
-    joiners.into_iter().for_each(Waker::wake);
-    let runs_here = own().is_some_and(|own| Arc::ptr_eq(&own.thread, &adopted.thread));
-    if runs_here && let Some(driver) = driver {
-        driver.parker.unpark();
-    }
-}
-
-/// Waits until the thread that libc calls `name` is over, if it is one of the run's.
-pub(crate) fn wait_for_adopted(shared: &Arc<Shared>, name: u64) {
-    let known = shared.with(|world| world.threads.adopted.get(&name).map(|state| Arc::clone(&state.header)));
-    let Some(header) = known else { return };
-    block(shared, Wait::Join(header.task.id), false, |waker| {
-        if header.is_finished() {
-            return Some(());
-        }
-        shared.with(|world| {
-            if let Some(state) = world.threads.adopted.get_mut(&name) {
-                state.joiners.push(waker.clone());
-            }
-        });
-        None
-    });
-    let gone = shared.with(|world| world.threads.adopted.remove(&name));
-    drop(gone);
 }
 
 /// Marks the thread of a task whose node is gone; it ends when it is next picked.
@@ -472,8 +418,13 @@ pub(crate) fn end_all(shared: &Arc<Shared>) {
         let entry: Option<Task> = shared.with(|world| world.tasks.remove(task));
         drop(entry);
     }
-    let idle = shared.with(|world| std::mem::take(&mut world.threads.idle));
-    for thread in idle {
+    let (idle, reserve) = shared
+        .with(|world| (std::mem::take(&mut world.threads.idle), std::mem::take(&mut world.threads.reserve)));
+    for thread in reserve {
+        kill(&thread);
+        thread.parker.unpark();
+    }
+    for (_, thread) in idle {
         kill(&thread);
         thread.parker.unpark();
     }
