@@ -107,6 +107,8 @@ pub(crate) struct Shared {
     pub(crate) clock_reads: Cell<u64>,
     /// How often a thread stood in for a driver that had to wait.
     pub(crate) stand_ins: Cell<u64>,
+    /// Whether a runtime has hooks for its tasks, or ends with a panic of one.
+    pub(crate) has_task_hooks: Cell<bool>,
     /// Whether hooks of workers wait to be called.
     pub(crate) has_hooks: Cell<bool>,
     /// How many `time::pause`s are in force.

@@ -82,9 +82,10 @@ pub(crate) fn send_to_listeners(signal: i32) -> bool {
 
 /// Tells the world what signals came from outside. Called by the loop on each turn.
 pub(crate) fn deliver(shared: &Arc<Shared>) {
-    if !shared.external.has_signals.swap(false, Ordering::Acquire) {
+    if !shared.external.has_signals() {
         return;
     }
+    shared.external.has_signals.store(false, Ordering::Release);
     let sent = std::mem::take(&mut locked(&shared.external.signals).sent);
     for number in sent {
         signal::send_in(shared, NodeId(0), number);

@@ -184,6 +184,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         clock_reads: Cell::new(0),
         stand_ins: Cell::new(0),
         has_hooks: Cell::new(false),
+        has_task_hooks: Cell::new(false),
         paused: Cell::new(u32::from(runtime.start_paused)),
         inbox: Arc::new(Inbox::default()),
         external: Arc::default(),

@@ -11,10 +11,11 @@ use std::time::Duration;
 use super::Hooks;
 use super::local_runtime::{LocalOptions, LocalRuntime};
 use super::runtime_object::{Runtime, RuntimeFlavor, RuntimeSettings};
+use super::task_hooks::TaskHooks;
 
 /// Builds a runtime: a group of tasks of the current node.
 pub struct Builder {
-    flavor: RuntimeFlavor,
+    pub(super) flavor: RuntimeFlavor,
     worker_threads: Option<usize>,
     max_blocking_threads: usize,
     start_paused: bool,
@@ -23,6 +24,8 @@ pub struct Builder {
     name: Option<String>,
     thread_name: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     hooks: Hooks,
+    pub(super) task_hooks: TaskHooks,
+    pub(super) ends_on_panic: bool,
 }
 
 impl Builder {
@@ -47,6 +50,8 @@ impl Builder {
             name: None,
             thread_name: None,
             hooks: Hooks::default(),
+            task_hooks: TaskHooks::default(),
+            ends_on_panic: false,
         }
     }
 
@@ -197,6 +202,8 @@ impl Builder {
             name: self.name.clone(),
             thread_name: self.thread_name.as_ref().map(|name| Arc::from(name())),
             hooks: self.hooks.clone(),
+            task_hooks: self.task_hooks.clone(),
+            ends_on_panic: self.ends_on_panic,
         };
         Ok(Runtime::make(settings))
     }

@@ -15,14 +15,14 @@ pub struct RuntimeMetrics {
 }
 
 impl RuntimeMetrics {
-    fn state<R: Default>(&self, read: impl FnOnce(&RuntimeState) -> R) -> R {
+    pub(super) fn state<R: Default>(&self, read: impl FnOnce(&RuntimeState) -> R) -> R {
         let read =
             || self.handle.shared.with(|world| world.runtimes.get_ever(&self.handle.runtime).map(read));
         self.handle.inside(read).unwrap_or_default()
     }
 
     #[track_caller]
-    fn worker<R>(&self, worker: usize, read: impl FnOnce(&Worker) -> R) -> R {
+    pub(super) fn worker<R>(&self, worker: usize, read: impl FnOnce(&Worker) -> R) -> R {
         let found = self.state(|state| Some(state.workers.get(worker).cloned().ok_or(state.workers.len())));
         match found {
             Some(Ok(worker)) => read(&worker),

@@ -11,6 +11,9 @@ mod reactor;
 pub(crate) mod real;
 mod runtime_object;
 mod state;
+pub(crate) mod task_hooks;
+#[cfg(tokio_unstable)]
+mod unstable;
 
 use std::fmt;
 
@@ -21,6 +24,8 @@ pub use metrics::RuntimeMetrics;
 pub use reactor::{io_runtime, is_reachable, shutdown_error};
 pub use runtime_object::{Runtime, RuntimeFlavor};
 pub(crate) use state::{Hook, Hooks, RuntimeState, Runtimes, add_runtime, end_runtime};
+#[cfg(tokio_unstable)]
+pub use task_hooks::TaskMeta;
 
 /// tokio's text for a call outside a runtime.
 pub const CONTEXT_MISSING_ERROR: &str =

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::metrics::RuntimeMetrics;
+use super::task_hooks::TaskHooks;
 use super::{EnterGuard, Handle, Hooks, RuntimeId, add_runtime, end_runtime};
 use crate::context::{self, Shared, Wait};
 use crate::node::lifecycle;
@@ -45,6 +46,9 @@ pub(crate) struct RuntimeSettings {
     pub(crate) name: Option<String>,
     pub(crate) thread_name: Option<Arc<str>>,
     pub(crate) hooks: Hooks,
+    pub(crate) task_hooks: TaskHooks,
+    /// Whether a panic of a task ends the runtime.
+    pub(crate) ends_on_panic: bool,
 }
 
 impl UnwindSafe for Runtime {}
@@ -71,6 +75,11 @@ impl Runtime {
             (runtime.has_timers, runtime.has_io) = (settings.has_timers, settings.has_io);
             runtime.name.clone_from(&settings.name);
             runtime.hooks = hooks.clone();
+            if settings.task_hooks.any() || settings.ends_on_panic {
+                shared.has_task_hooks.set(true);
+            }
+            runtime.task_hooks = settings.task_hooks;
+            runtime.ends_on_panic = settings.ends_on_panic;
             runtime.set_thread_name(settings.thread_name);
             if flavor == RuntimeFlavor::MultiThread { runtime.workers.len() } else { 0 }
         });

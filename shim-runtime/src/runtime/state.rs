@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::task_hooks::TaskHooks;
 use super::{RuntimeFlavor, RuntimeId};
 use crate::context::{Current, Shared};
 use crate::task::TaskRef;
@@ -34,6 +35,9 @@ pub(crate) struct Worker {
     pub(crate) parks_and_unparks: u64,
     pub(crate) polls: u64,
     pub(crate) busy: Duration,
+    /// The thread that stood for it when it polled last.
+    #[cfg(tokio_unstable)]
+    pub(crate) thread: Option<std::thread::ThreadId>,
 }
 
 impl Worker {
@@ -71,6 +75,13 @@ pub(crate) struct RuntimeState {
     pub(crate) jobs: usize,
     blocked: VecDeque<TaskRef>,
     pub(crate) hooks: Hooks,
+    pub(crate) task_hooks: TaskHooks,
+    /// Whether a panic of a task ends it, and one did.
+    pub(crate) ends_on_panic: bool,
+    pub(crate) has_panicked: bool,
+    /// How often a task's budget was spent.
+    #[cfg(tokio_unstable)]
+    pub(crate) forced_yields: u64,
     pub(crate) workers: Vec<Worker>,
     /// Which worker polled last: they take turns.
     turn: usize,
@@ -99,6 +110,11 @@ impl RuntimeState {
             jobs: 0,
             blocked: VecDeque::new(),
             hooks: Hooks::default(),
+            task_hooks: TaskHooks::default(),
+            ends_on_panic: false,
+            has_panicked: false,
+            #[cfg(tokio_unstable)]
+            forced_yields: 0,
             workers: Vec::new(),
             turn: 0,
             driven: 0,
@@ -152,6 +168,10 @@ impl RuntimeState {
     fn polls(&mut self, index: usize) -> bool {
         let worker = &mut self.workers[index];
         worker.polls += 1;
+        #[cfg(tokio_unstable)]
+        {
+            worker.thread = Some(std::thread::current().id());
+        }
         let parked = worker.is_parked;
         if parked {
             worker.unpark();
@@ -227,6 +247,12 @@ impl RuntimeState {
         self.unserved.len()
     }
 
+    /// How many blocking closures wait for a thread.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn blocked(&self) -> usize {
+        self.blocked.len()
+    }
+
     /// Whether a blocking closure may begin; if not, it is kept until another ends.
     pub(crate) fn admit_blocking(&mut self, task: TaskRef) -> bool {
         if self.blocking >= self.max_blocking {
@@ -263,10 +289,10 @@ impl Runtimes {
     }
 
     /// Every runtime ends with its run: what the program wanted to be called for.
-    pub(crate) fn close(&mut self) -> Vec<Hooks> {
+    pub(crate) fn close(&mut self) -> Vec<(Hooks, TaskHooks)> {
         let mut hooks = Vec::new();
         for (id, mut state) in std::mem::take(&mut self.alive) {
-            hooks.push(std::mem::take(&mut state.hooks));
+            hooks.push((std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks)));
             state.is_shut_down = true;
             self.ended.insert(id, state);
         }
@@ -327,7 +353,7 @@ pub(crate) fn add_runtime(shared: &Shared, flavor: RuntimeFlavor, workers: usize
 pub(crate) fn end_runtime(shared: &Shared, id: RuntimeId) {
     let hooks = shared.with(|world| {
         let mut state = world.runtimes.alive.remove(&id)?;
-        let hooks = std::mem::take(&mut state.hooks);
+        let hooks = (std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks));
         world.runtimes.ended.insert(id, state);
         Some(hooks)
     });

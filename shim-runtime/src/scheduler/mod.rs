@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(crate) use policy::Ready;
 use polling::{Polling, cancel, poll_task};
 pub(crate) use polling::{drop_future, end_task, finish_thread};
-pub(crate) use root::{drive, drive_until_retired, take_core};
+pub(crate) use root::{drive, drive_until_retired, rewake_roots, take_core};
 use root::{root_is_elsewhere, root_waits};
 use workers::call_hooks;
 pub(crate) use workers::hold_worker;

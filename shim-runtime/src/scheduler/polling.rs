@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::context::{Current, Shared};
 use crate::host::watchdog;
+use crate::runtime::RuntimeId;
+use crate::runtime::task_hooks::{self, TaskHook, TaskHooks};
 use crate::task::header::Header;
 use crate::task::{Body, BoxFuture, Id, JoinError, Task, TaskRef};
 use crate::trace::Kind;
@@ -38,6 +40,13 @@ fn __rust_begin_short_backtrace<R>(f: impl FnOnce() -> R) -> R {
 pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
     let Polling { future, waker, header, location } = polling;
     header.begin_poll();
+    let runtime = shared.current.get().runtime;
+    let hook = |which: fn(&TaskHooks) -> Option<&TaskHook>| {
+        if let Some(runtime) = runtime {
+            task_hooks::call(shared, runtime, (task, location), which);
+        }
+    };
+    hook(|hooks| hooks.before_poll.as_ref());
     watchdog::poll_begins(task.id, location);
     // A future that panics is dropped by the unwinding, as with tokio: its destructor sees that.
     let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -46,6 +55,8 @@ pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
         (__rust_begin_short_backtrace(poll), future)
     }));
     watchdog::poll_ends();
+    hook(|hooks| hooks.after_poll.as_ref());
+    count_forced_yield(shared, runtime, matches!(polled, Ok((Poll::Pending, _))));
     match polled {
         Ok((Poll::Pending, future)) => {
             let wait = shared.wait.get();
@@ -68,10 +79,40 @@ pub(super) fn poll_task(shared: &Shared, task: TaskRef, polling: Polling) {
             end_task(shared, task, error);
         }
         Err(payload) => {
+            note_panic(shared, runtime);
             end_task(shared, task, Some(JoinError::panic(Id(task.id), payload)));
         }
     }
     shared.current.set(Current::NONE);
+}
+
+/// Notes that a task yielded because its budget was spent.
+#[cfg(tokio_unstable)]
+fn count_forced_yield(shared: &Shared, runtime: Option<RuntimeId>, is_pending: bool) {
+    if is_pending && !real::task::coop::has_budget_remaining() {
+        shared.with(|world| {
+            if let Some(state) = runtime.and_then(|id| world.runtimes.get_mut(&id)) {
+                state.forced_yields += 1;
+            }
+        });
+    }
+}
+
+#[cfg(not(tokio_unstable))]
+fn count_forced_yield(_: &Shared, _: Option<RuntimeId>, _: bool) {}
+
+/// A task panicked: where its runtime ends with that, whoever drives it is told.
+fn note_panic(shared: &Shared, runtime: Option<RuntimeId>) {
+    if !shared.has_task_hooks.get() {
+        return;
+    }
+    shared.with(|world| {
+        let state = runtime.and_then(|id| world.runtimes.get_mut(&id));
+        let Some(state) = state.filter(|state| state.ends_on_panic) else { return };
+        state.has_panicked = true;
+        let roots = world.tasks.iter().filter(|(_, entry)| matches!(entry.body, Body::Root));
+        roots.for_each(|(task, _)| shared.inbox.push(task));
+    });
 }
 
 /// Drops a future; a panic of its destructor is the task's panic.
@@ -120,6 +161,10 @@ pub(crate) fn end_task(shared: &Shared, task: TaskRef, error: Option<JoinError>)
         entry
     });
     if let Some(entry) = entry {
+        let (runtime, location) = (entry.runtime, entry.location);
+        if matches!(entry.body, Body::Future(_)) {
+            task_hooks::call(shared, runtime, (task, location), |hooks| hooks.terminate.as_ref());
+        }
         finish_entry(entry, error);
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn drive<R>(
                 return None;
             }
             header.begin_poll();
+            refuse_after_panic(shared, current);
             let inside = Current { task: Some(task), task_id: None, ..current };
             unpark_root(shared, inside);
             shared.current.set(inside);
@@ -54,6 +55,19 @@ pub(crate) fn drive<R>(
         })
         .map(|result| result.expect("invariant: only a stand-in is retired"))
     })
+}
+
+/// A runtime that ends with a panic of a task tells whoever drives it.
+#[track_caller]
+fn refuse_after_panic(shared: &Shared, current: Current) {
+    if !shared.has_task_hooks.get() {
+        return;
+    }
+    let panicked = shared.with(|world| Some(world.runtimes.get(&current.runtime?)?.has_panicked));
+    assert!(
+        panicked != Some(true),
+        "a spawned task panicked and the runtime is configured to shut down on unhandled panic"
+    );
 }
 
 /// The next root has the core of its runtime, where that is a single-threaded one.
@@ -125,6 +139,17 @@ pub(super) fn root_waits(shared: &Shared, task: TaskRef) {
         if let Some(entry) = world.tasks.find(task) {
             entry.wait = wait;
             if std::mem::take(&mut entry.is_rewoken) {
+                shared.inbox.push(task);
+            }
+        }
+    });
+}
+
+/// Somebody stood in for the driver on whose stack roots are: those that were picked meanwhile are ready again.
+pub(crate) fn rewake_roots(shared: &Shared) {
+    shared.with(|world| {
+        for (task, entry) in world.tasks.iter_mut() {
+            if matches!(entry.body, Body::Root) && std::mem::take(&mut entry.is_rewoken) {
                 shared.inbox.push(task);
             }
         }

@@ -136,12 +136,21 @@ impl<T: 'static> JoinSet<T> {
         self.insert(handle.spawn_blocking(f))
     }
 
-    fn insert(&mut self, mut handle: JoinHandle<T>) -> AbortHandle {
+    pub(super) fn insert(&mut self, mut handle: JoinHandle<T>) -> AbortHandle {
         let abort = handle.abort_handle();
         let id = handle.id().0;
         handle.set_join_waker(&Waker::from(Arc::new(Member { id, ended: Arc::clone(&self.ended) })));
         self.handles.insert(id, handle);
         abort
+    }
+
+    /// Spawns into the set with a name.
+    #[cfg(tokio_unstable)]
+    pub fn build_task(&mut self) -> super::JoinSetBuilder<'_, T>
+    where
+        T: 'static,
+    {
+        super::JoinSetBuilder::new(self)
     }
 
     /// Waits for the next task to end; `None` where the set is empty.

@@ -3,7 +3,7 @@
 //! Owns a little scheduler inside one task: its tasks run only while the set is polled, on its thread.
 //! Must not know the world's table. Invariant: a local task is polled or dropped only by the set's owner.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -31,7 +31,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
     /// The local sets of this thread's local runtimes, by their runtimes' numbers.
     static OF_RUNTIMES: RefCell<BTreeMap<u64, Weak<Local>>> = const { RefCell::new(BTreeMap::new()) };
-    static NEXT_ID: std::cell::Cell<u64> = const { std::cell::Cell::new(1 << 48) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(1 << 48) };
 }
 
 struct LocalTask {
@@ -46,6 +46,9 @@ struct Local {
     tasks: RefCell<BTreeMap<u64, LocalTask>>,
     ready: RefCell<Ready>,
     number: u64,
+    /// Whether a panic of a task ends the set.
+    ends_on_panic: Cell<bool>,
+    has_panicked: Cell<bool>,
 }
 
 /// Tasks that need not be `Send`, run where the set is awaited.
@@ -149,6 +152,10 @@ impl Local {
             let Some(picked) = picked else { return false };
             last = Some(picked);
             self.run(picked);
+            assert!(
+                !self.has_panicked.get(),
+                "a spawned task panicked and the LocalSet is configured to shutdown on unhandled panic"
+            );
             if !real::task::coop::has_budget_remaining() {
                 break;
             }
@@ -182,7 +189,10 @@ impl Local {
                     None
                 }
                 Ok((Poll::Ready(()), future)) => Some(scheduler::drop_future(future, picked)),
-                Err(payload) => Some(Some(JoinError::panic(Id(picked.id), payload))),
+                Err(payload) => {
+                    self.has_panicked.set(self.ends_on_panic.get());
+                    Some(Some(JoinError::panic(Id(picked.id), payload)))
+                }
             }
         };
         context::with_shared(|shared| shared.current.set(before));
@@ -243,6 +253,8 @@ impl LocalSet {
                 tasks: RefCell::default(),
                 ready: RefCell::new(Ready::new(crate::config::Policy::Random)),
                 number,
+                ends_on_panic: Cell::new(false),
+                has_panicked: Cell::new(false),
             }),
         }
     }
@@ -265,6 +277,14 @@ impl LocalSet {
         F::Output: 'static,
     {
         self.local.spawn(future)
+    }
+
+    /// What a panic of a task does to the set.
+    #[cfg(tokio_unstable)]
+    pub fn unhandled_panic(&mut self, behavior: real::runtime::UnhandledPanic) -> &mut Self {
+        let ends = matches!(behavior, real::runtime::UnhandledPanic::ShutdownRuntime);
+        self.local.ends_on_panic.set(ends);
+        self
     }
 
     /// Runs `future`, and this set's tasks meanwhile, on `rt`.

@@ -4,10 +4,14 @@
 //! know how the next task is chosen. Invariant: a future is out of the table while it is polled or dropped.
 
 mod blocking;
+#[cfg(tokio_unstable)]
+mod builder;
 pub(crate) mod header;
 mod id;
 mod join;
 mod join_set;
+#[cfg(tokio_unstable)]
+mod join_set_builder;
 mod local;
 mod spawn;
 mod yield_now;
@@ -20,10 +24,14 @@ use std::task::Waker;
 
 pub(crate) use blocking::spawn_blocking_on;
 pub use blocking::{block_in_place, spawn_blocking};
+#[cfg(tokio_unstable)]
+pub use builder::Builder;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use join::{Completion, payload_text};
 pub use join_set::JoinSet;
+#[cfg(tokio_unstable)]
+pub use join_set_builder::Builder as JoinSetBuilder;
 pub use local::{LocalEnterGuard, LocalSet, spawn_local};
 pub use spawn::spawn;
 pub(crate) use spawn::{SpawnOn, insert, spawn_on};
@@ -118,6 +126,12 @@ impl Tasks {
         self.find(task)?;
         self.free.push(task.slot);
         self.slots[task.slot as usize].take()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TaskRef, &mut Task)> {
+        self.slots.iter_mut().enumerate().filter_map(|(slot, task)| {
+            task.as_mut().map(|task| (TaskRef { slot: slot as u32, id: task.id }, task))
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskRef, &Task)> {

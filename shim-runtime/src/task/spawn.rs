@@ -16,7 +16,7 @@ use super::join::JoinCell;
 use super::{Body, Id, JoinError, JoinHandle, Task, TaskRef};
 use crate::context::{self, Shared, Wait};
 use crate::node::NodeId;
-use crate::runtime::{CONTEXT_MISSING_ERROR, RuntimeId};
+use crate::runtime::{CONTEXT_MISSING_ERROR, RuntimeId, task_hooks};
 use crate::trace::Kind;
 
 pin_project! {
@@ -104,6 +104,7 @@ where
         header: Arc::clone(&header),
     };
     insert(shared, task, entry);
+    task_hooks::call(shared, on.runtime, (task, on.location), |hooks| hooks.spawn.as_ref());
     header.notify();
     handle
 }

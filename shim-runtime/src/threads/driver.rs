@@ -113,6 +113,7 @@ pub(super) fn take_role_back(shared: &Arc<Shared>) -> bool {
     }
     if let Some(last) = others.last() {
         last.run_and_wait(&me);
+        scheduler::rewake_roots(shared);
     }
     true
 }

@@ -82,6 +82,14 @@ impl Threads {
     }
 }
 
+#[cfg(tokio_unstable)]
+impl Threads {
+    /// How many threads of this name wait for a blocking closure.
+    pub(crate) fn count_idle(&self, name: Option<&str>) -> usize {
+        self.idle.iter().filter(|(own, _)| Some(&**own) == name).count()
+    }
+}
+
 /// The panic payload that unwinds a thread whose node is gone.
 pub(crate) struct Killed;
 

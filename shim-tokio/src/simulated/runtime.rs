@@ -8,3 +8,11 @@ pub use shim_runtime::runtime::{
     Builder, EnterGuard, Handle, Id, LocalOptions, LocalRuntime, Runtime, RuntimeFlavor, RuntimeMetrics,
     TryCurrentError, worker_index,
 };
+
+#[cfg(tokio_unstable)]
+pub use real::runtime::{
+    HistogramConfiguration, HistogramScale, InvalidHistogramConfiguration, LogHistogram, LogHistogramBuilder,
+    RngSeed, UnhandledPanic,
+};
+#[cfg(tokio_unstable)]
+pub use shim_runtime::runtime::TaskMeta;

@@ -9,7 +9,12 @@ pub use shim_runtime::task::{
     spawn_blocking, spawn_local, try_id, yield_now,
 };
 
+#[cfg(tokio_unstable)]
+pub use shim_runtime::task::Builder;
+
 /// Mirror of `tokio::task::join_set`.
 pub mod join_set {
     pub use shim_runtime::task::JoinSet;
+    #[cfg(tokio_unstable)]
+    pub use shim_runtime::task::JoinSetBuilder as Builder;
 }
