@@ -92,12 +92,20 @@ pub struct MainRuntime {
     pub start_paused: bool,
     /// The runtime's name.
     pub name: Option<&'static str>,
+    /// Whether a panic of a task ends the runtime (`unhandled_panic`).
+    pub ends_on_panic: bool,
 }
 
 impl Default for MainRuntime {
     #[track_caller]
     fn default() -> Self {
-        MainRuntime { location: Location::caller(), workers: None, start_paused: false, name: None }
+        MainRuntime {
+            location: Location::caller(),
+            workers: None,
+            start_paused: false,
+            name: None,
+            ends_on_panic: false,
+        }
     }
 }
 
@@ -185,7 +193,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         clock_reads: Cell::new(0),
         stand_ins: Cell::new(0),
         has_hooks: Cell::new(false),
-        has_task_hooks: Cell::new(false),
+        has_task_hooks: Cell::new(runtime.ends_on_panic),
         paused: Cell::new(u32::from(runtime.start_paused)),
         inbox: Arc::new(Inbox::default()),
         external: Arc::default(),
@@ -203,6 +211,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         let cpus = world.config.cpus;
         if let Some(state) = world.runtimes.get_mut(&id) {
             state.name = runtime.name.map(str::to_owned);
+            state.ends_on_panic = runtime.ends_on_panic;
             match runtime.workers {
                 None => state.set_kind(RuntimeFlavor::CurrentThread, 1),
                 Some(0) => state.set_kind(RuntimeFlavor::MultiThread, cpus),

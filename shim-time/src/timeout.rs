@@ -29,10 +29,10 @@ where
     F: IntoFuture,
 {
     // Not by `map`: the place of a panic is the caller's.
-    let delay = match Instant::now().checked_add(duration) {
-        Some(deadline) => Some(Sleep::new(deadline)),
-        None => None,
-    };
+    let mut delay = None;
+    if let Some(deadline) = Instant::now().checked_add(duration) {
+        delay = Some(Sleep::new(deadline));
+    }
     Timeout { value: future.into_future(), delay }
 }
 

@@ -157,6 +157,22 @@ async fn a_panic_is_code_101_and_a_signal_to_oneself_is_told() {
     children.recv().await.expect("the parent is told of the end");
 }
 
+/// As `shout < … | shout`, by descriptors that commands own.
+#[tokio::test]
+async fn children_in_a_row() {
+    sim::program("/usr/bin/shout", shout);
+    let mut first =
+        Command::new("shout").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it is registered");
+    let between: Stdio = first.stdout.take().unwrap().try_into().unwrap();
+    let second = Command::new("shout").stdin(between).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = first.stdin.take().unwrap();
+    stdin.write_all(b"a\nb\n").await.unwrap();
+    drop(stdin);
+    let output = second.wait_with_output().await.unwrap();
+    assert_eq!(output.stdout, b"A!!\nB!!\n");
+    assert_eq!(first.wait().await.unwrap().code(), Some(2));
+}
+
 /// A child listens on its machine's address, and goes down with its machine.
 #[tokio::test]
 async fn a_child_lives_on_its_parents_machine() {

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use super::metrics::RuntimeMetrics;
@@ -42,7 +42,8 @@ impl RefUnwindSafe for Handle {}
 pub struct EnterGuard<'a> {
     _leave: Leave,
     _handle: PhantomData<&'a Handle>,
-    _not_send: PhantomData<*mut ()>,
+    /// As a mutex's guard: it stays on its thread, and may be looked at from others.
+    _not_send: PhantomData<MutexGuard<'static, ()>>,
 }
 
 /// Undoes an entering when it is dropped.

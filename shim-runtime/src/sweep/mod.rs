@@ -112,8 +112,8 @@ where
     Fut::Output: Termination,
 {
     let config = Config { seed, ..config_from_environment() };
-    let TestSettings { workers, start_paused, name, .. } = *settings;
-    let runtime = MainRuntime { location, workers, start_paused, name };
+    let TestSettings { workers, start_paused, name, shuts_down_on_panic: ends_on_panic, .. } = *settings;
+    let runtime = MainRuntime { location, workers, start_paused, name, ends_on_panic };
     let local = settings.local;
     on_fresh_thread(move || {
         let (result, report, summary) = run::run(config, runtime, || async move {

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,9 @@ use crate::context::{self, Current, Shared, Wait, waits_for};
 
 type Payload = Box<dyn Any + Send + 'static>;
 
+/// tokio's error makes no promise of unwind safety.
+type NotUnwindSafe = PhantomData<Box<dyn Send + Sync>>;
+
 /// Why a task did not give its output.
 pub struct JoinError {
     repr: Repr,
@@ -27,7 +31,7 @@ pub struct JoinError {
 enum Repr {
     Cancelled,
     /// The mutex makes the payload `Sync`, as tokio's wrapper does.
-    Panic(Mutex<Payload>),
+    Panic(Mutex<Payload>, NotUnwindSafe),
 }
 
 impl JoinError {
@@ -36,7 +40,7 @@ impl JoinError {
     }
 
     pub(crate) fn panic(id: Id, payload: Payload) -> JoinError {
-        JoinError { repr: Repr::Panic(Mutex::new(payload)), id }
+        JoinError { repr: Repr::Panic(Mutex::new(payload), PhantomData), id }
     }
 
     /// Whether the task was cancelled.
@@ -46,7 +50,7 @@ impl JoinError {
 
     /// Whether the task panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.repr, Repr::Panic(_))
+        matches!(self.repr, Repr::Panic(..))
     }
 
     /// What the task panicked with.
@@ -64,7 +68,7 @@ impl JoinError {
     /// `self`, where the task did not panic.
     pub fn try_into_panic(self) -> Result<Payload, JoinError> {
         match self.repr {
-            Repr::Panic(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Repr::Panic(payload, _) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
             Repr::Cancelled => Err(self),
         }
     }
@@ -77,7 +81,7 @@ impl JoinError {
     fn message(&self) -> Option<Option<String>> {
         match &self.repr {
             Repr::Cancelled => None,
-            Repr::Panic(payload) => {
+            Repr::Panic(payload, _) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 Some(payload_text(&**payload))
             }

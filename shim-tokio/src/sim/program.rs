@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use real::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use real::io::{AsyncRead, AsyncWrite, ReadBuf};
+use shim_net::mirror::unix::pipe::{Receiver, Sender};
 
-use crate::process::{self, Start};
+use crate::process::{self, Destination, Start};
 
 /// Registers a program under `path`: unmodified code that starts it, by its path or by the last part of that, gets a
 /// process of its own machine that runs `main`'s future. What this gives is the exit code.
@@ -56,8 +59,8 @@ pub struct Process {
 impl Process {
     fn new(start: Start) -> Process {
         let Start { program, args, variables, dir, stdin, stdout, stderr } = start;
-        let stdin = ProcessInput { pipe: stdin };
-        let (stdout, stderr) = (ProcessOutput { to: stdout }, ProcessOutput { to: stderr });
+        let stdin = ProcessInput { from: stdin.map_or(Source::Nothing, Source::of) };
+        let (stdout, stderr) = (ProcessOutput::new(stdout), ProcessOutput::new(stderr));
         Process { program, args, variables, dir, stdin, stdout, stderr }
     }
 
@@ -95,7 +98,23 @@ impl Process {
 /// A process's standard input.
 #[derive(Debug)]
 pub struct ProcessInput {
-    pipe: Option<DuplexStream>,
+    from: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Nothing,
+    Pipe(Receiver),
+    File(File),
+}
+
+impl Source {
+    fn of(fd: OwnedFd) -> Source {
+        match fd.try_clone().and_then(Receiver::from_owned_fd) {
+            Ok(pipe) => Source::Pipe(pipe),
+            Err(_) => Source::File(File::from(fd)),
+        }
+    }
 }
 
 impl AsyncRead for ProcessInput {
@@ -104,9 +123,14 @@ impl AsyncRead for ProcessInput {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.pipe {
-            Some(pipe) => Pin::new(pipe).poll_read(cx, buf),
-            None => Poll::Ready(Ok(())),
+        match &mut self.from {
+            Source::Nothing => Poll::Ready(Ok(())),
+            Source::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            Source::File(file) => {
+                let length = file.read(buf.initialize_unfilled())?;
+                buf.advance(length);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -114,22 +138,47 @@ impl AsyncRead for ProcessInput {
 /// A process's standard output or standard error.
 #[derive(Debug)]
 pub struct ProcessOutput {
-    to: process::Destination,
+    to: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    Stderr,
+    Null,
+    Pipe(Sender),
+    File(File),
+}
+
+impl ProcessOutput {
+    fn new(to: Destination) -> ProcessOutput {
+        let to = match to {
+            Destination::Stdout => Sink::Stdout,
+            Destination::Stderr => Sink::Stderr,
+            Destination::Null => Sink::Null,
+            Destination::Descriptor(fd) => match fd.try_clone().and_then(Sender::from_owned_fd) {
+                Ok(pipe) => Sink::Pipe(pipe),
+                Err(_) => Sink::File(File::from(fd)),
+            },
+        };
+        ProcessOutput { to }
+    }
 }
 
 impl AsyncWrite for ProcessOutput {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.to {
-            process::Destination::Stdout => Poll::Ready(io::stdout().write(buf)),
-            process::Destination::Stderr => Poll::Ready(io::stderr().write(buf)),
-            process::Destination::Null => Poll::Ready(Ok(buf.len())),
-            process::Destination::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf).map_err(process::broken),
+            Sink::Stdout => Poll::Ready(io::stdout().write(buf)),
+            Sink::Stderr => Poll::Ready(io::stderr().write(buf)),
+            Sink::Null => Poll::Ready(Ok(buf.len())),
+            Sink::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            Sink::File(file) => Poll::Ready(file.write(buf)),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(match &mut self.to {
-            process::Destination::Stdout => io::stdout().flush(),
+            Sink::Stdout => io::stdout().flush(),
             _ => Ok(()),
         })
     }

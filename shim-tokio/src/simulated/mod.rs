@@ -38,8 +38,8 @@ pub use real::pin;
 #[cfg(feature = "rt")]
 pub use real::task_local;
 
-#[cfg(feature = "macros")]
-mod macros;
+#[doc(hidden)]
+pub mod macros;
 #[cfg(all(feature = "macros", feature = "rt"))]
 pub use real::main;
 #[cfg(feature = "macros")]

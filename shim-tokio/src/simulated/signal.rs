@@ -21,6 +21,7 @@ pub async fn ctrl_c() -> io::Result<()> {
 /// Mirror of `tokio::signal::unix`.
 pub mod unix {
     use std::io;
+    use std::marker::PhantomData;
     use std::task::{Context, Poll};
 
     use shim_runtime::NodeId;
@@ -88,6 +89,8 @@ pub mod unix {
         kind: SignalKind,
         node: NodeId,
         seen: u64,
+        /// tokio's type makes no promise of unwind safety.
+        _not_unwind_safe: PhantomData<Box<dyn Send + Sync>>,
     }
 
     /// Listens for `kind` on the current node.
@@ -109,7 +112,7 @@ pub mod unix {
             return Err(io::Error::other("signal too large"));
         }
         let (node, seen) = engine::listen(kind.0);
-        Ok(Signal { kind, node, seen })
+        Ok(Signal { kind, node, seen, _not_unwind_safe: PhantomData })
     }
 
     impl Signal {

@@ -54,7 +54,9 @@ fn members(index: &Index, item: &Value, name: &str, entries: &mut Vec<Entry>) {
     if kind == "enum" {
         for id in value["variants"].as_array().into_iter().flatten().filter_map(Value::as_u64) {
             let Some(variant) = index.item(id).and_then(|variant| variant["name"].as_str()) else { continue };
-            let check = format!("const _: () = {{ #[allow(unused_imports)] use tokio::{name}::{variant} as _Item; }};");
+            let check = format!(
+                "const _: () = {{ #[allow(unused_imports)] use tokio::{name}::{variant} as _Item; }};"
+            );
             entries.push(Entry { name: format!("{name}::{variant}"), what: "variant".to_owned(), check });
         }
     }
@@ -62,10 +64,16 @@ fn members(index: &Index, item: &Value, name: &str, entries: &mut Vec<Entry>) {
         let fields = value["kind"]["plain"]["fields"].as_array().into_iter().flatten();
         for field in fields.filter_map(Value::as_u64).filter_map(|id| index.item(id)) {
             let printer = Printer { index, own: None, elided: None };
-            let (Some(field_name), Some(ty)) = (field["name"].as_str(), printer.ty(inner(field).1)) else { continue };
+            let (Some(field_name), Some(ty)) = (field["name"].as_str(), printer.ty(inner(field).1)) else {
+                continue;
+            };
             if field["visibility"] == "public" {
                 let check = format!("fn _item(own: tokio::{name}) -> {ty} {{ own.{field_name} }}");
-                entries.push(Entry { name: format!("{name}.{field_name}"), what: format!("field {ty}"), check });
+                entries.push(Entry {
+                    name: format!("{name}.{field_name}"),
+                    what: format!("field {ty}"),
+                    check,
+                });
             }
         }
     }
@@ -73,7 +81,10 @@ fn members(index: &Index, item: &Value, name: &str, entries: &mut Vec<Entry>) {
 
 fn implementation(index: &Index, value: &Value, entries: &mut Vec<Entry>) {
     let Some(id) = value["for"]["resolved_path"]["id"].as_u64() else { return };
-    if !value["blanket_impl"].is_null() {
+    // A destructor is nobody's interface; an implementation for everybody is not the type's.
+    let is_drop =
+        value["trait"]["path"].as_str().is_some_and(|path| path.rsplit("::").next() == Some("Drop"));
+    if !value["blanket_impl"].is_null() || is_drop {
         return;
     }
     let printer = Printer { index, own: None, elided: None };
@@ -149,12 +160,12 @@ fn of_trait(printer: &Printer<'_>, value: &Value, own: &str) -> Option<(String, 
 
 /// The bounds of type parameters, as predicates.
 fn asked_of_params(printer: &Printer<'_>, generics: &Value) -> Option<Vec<String>> {
-    let mut asked = Vec::new();
+    let mut asked = printer.predicates(generics)?;
     for param in generics["params"].as_array()? {
         let bounds = &param["kind"]["type"]["bounds"];
         if bounds.as_array().is_some_and(|bounds| !bounds.is_empty()) {
             let bounds = printer.bounds(bounds)?;
-            // Said on every implementation already.
+            // `?Sized` is said on every implementation already.
             if !bounds.starts_with('?') {
                 asked.push(format!("{}: {bounds}", param["name"].as_str()?));
             }
@@ -167,7 +178,9 @@ fn asked_of_params(printer: &Printer<'_>, generics: &Value) -> Option<Vec<String
 fn outlived(generics: &Value, clause: &str) -> String {
     let names = |kind: &'static str| {
         let params = generics["params"].as_array().into_iter().flatten();
-        params.filter(move |param| param["kind"].get(kind).is_some()).filter_map(|param| param["name"].as_str())
+        params
+            .filter(move |param| param["kind"].get(kind).is_some())
+            .filter_map(|param| param["name"].as_str())
     };
     let mut clause = clause.to_owned();
     for lifetime in names("lifetime").filter(|name| *name != "'_") {
@@ -205,7 +218,8 @@ fn generics(printer: &Printer<'_>, all: &[&Value]) -> Option<(String, String)> {
     }
     lifetimes.append(&mut params);
     let params = if lifetimes.is_empty() { String::new() } else { format!("<{}>", lifetimes.join(", ")) };
-    let clause = if predicates.is_empty() { String::new() } else { format!(" where {}", predicates.join(", ")) };
+    let clause =
+        if predicates.is_empty() { String::new() } else { format!(" where {}", predicates.join(", ")) };
     Some((params, clause))
 }
 
@@ -228,9 +242,11 @@ fn function(
         let printer = if by_self && number == 0 { &named } else { &plain };
         arguments.push(format!("a{number}: {}", printer.ty(&input[1])?));
     }
-    let output = if by_self { named.output(&signature["output"])? } else { plain.output(&signature["output"])? };
+    let output =
+        if by_self { named.output(&signature["output"])? } else { plain.output(&signature["output"])? };
     let needs_own = arguments.first().is_some_and(|first| first.contains("'own")) || output.contains("'own");
-    let both: Vec<&Value> = of.map(|(_, generics)| generics).into_iter().chain([&value["generics"]]).collect();
+    let both: Vec<&Value> =
+        of.map(|(_, generics)| generics).into_iter().chain([&value["generics"]]).collect();
     let (mut params, clause) = generics(&plain, &both)?;
     if needs_own {
         params = if params.is_empty() { "<'own>".to_owned() } else { params.replacen('<', "<'own, ", 1) };

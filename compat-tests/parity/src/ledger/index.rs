@@ -55,7 +55,6 @@ impl Index {
         path["path"].as_array().map(|parts| parts.iter().filter_map(Value::as_str).collect())
     }
 
-    /// The features that an item's attributes ask for, of those that rustdoc tells.
     fn walk(&mut self) {
         let root = self.document["root"].as_u64().unwrap_or_default();
         let mut queue = VecDeque::from([(root, String::new())]);

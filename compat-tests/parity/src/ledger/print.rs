@@ -171,7 +171,11 @@ impl Printer<'_> {
             if let Some(bound) = predicate.get("bound_predicate") {
                 let higher = self.params(&bound["generic_params"])?;
                 let higher = if higher.is_empty() { higher } else { format!("for<{higher}> ") };
-                printed.push(format!("{higher}{}: {}", self.ty(&bound["type"])?, self.bounds(&bound["bounds"])?));
+                printed.push(format!(
+                    "{higher}{}: {}",
+                    self.ty(&bound["type"])?,
+                    self.bounds(&bound["bounds"])?
+                ));
             } else if let Some(lifetime) = predicate.get("lifetime_predicate") {
                 let outlives = lifetime["outlives"].as_array()?;
                 let outlives: Vec<&str> = outlives.iter().filter_map(Value::as_str).collect();

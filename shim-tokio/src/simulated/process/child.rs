@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::process::{ExitStatus, Output};
 use std::task::{Context, Poll};
 
@@ -48,9 +49,12 @@ impl Drop for Guard {
     }
 }
 
+/// tokio's type makes no promise of unwind safety.
+type NotUnwindSafe = PhantomData<Box<dyn Send + Sync>>;
+
 #[derive(Debug)]
 enum State {
-    Running(Guard),
+    Running(Guard, NotUnwindSafe),
     Done(ExitStatus),
 }
 
@@ -60,13 +64,13 @@ impl Child {
         kill_on_drop: bool,
         (stdin, stdout, stderr): (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>),
     ) -> Child {
-        Child { state: State::Running(Guard { child, kill_on_drop }), stdin, stdout, stderr }
+        Child { state: State::Running(Guard { child, kill_on_drop }, PhantomData), stdin, stdout, stderr }
     }
 
     /// Its number, until its end was told.
     pub fn id(&self) -> Option<u32> {
         match &self.state {
-            State::Running(guard) => Some(guard.child.id()),
+            State::Running(guard, _) => Some(guard.child.id()),
             State::Done(_) => None,
         }
     }
@@ -77,7 +81,7 @@ impl Child {
     /// Where the machine refuses, for a real child.
     pub fn start_kill(&mut self) -> io::Result<()> {
         match &mut self.state {
-            State::Running(guard) => {
+            State::Running(guard, _) => {
                 let killed = guard.child.kill();
                 if killed.is_ok() {
                     guard.kill_on_drop = false;
@@ -108,7 +112,7 @@ impl Child {
         drop(self.stdin.take());
         let status = match &mut self.state {
             State::Done(status) => return Ok(*status),
-            State::Running(guard) => {
+            State::Running(guard, _) => {
                 let status = poll_fn(|cx| guard.child.poll_wait(cx)).await?;
                 guard.kill_on_drop = false;
                 status
@@ -125,7 +129,7 @@ impl Child {
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = match &mut self.state {
             State::Done(status) => return Ok(Some(*status)),
-            State::Running(guard) => {
+            State::Running(guard, _) => {
                 let status = guard.child.try_wait()?;
                 guard.kill_on_drop &= status.is_none();
                 status

@@ -20,7 +20,6 @@ use std::process::{Command as StdCommand, ExitStatus, Output, Stdio};
 
 pub use child::Child;
 pub(crate) use simulated::{Output as Destination, Start, register};
-pub(crate) use stdio::broken;
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout};
 
 /// A child that is about to be started.

@@ -5,6 +5,7 @@
 //! anything. Invariant: a text that is not understood is refused, never guessed at.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::process::Command;
 
 /// What one standard stream is to be.
@@ -16,6 +17,8 @@ pub(crate) enum Stream {
     Null,
     /// A pipe to the parent.
     Pipe,
+    /// A descriptor that the command owns.
+    Descriptor(RawFd),
 }
 
 /// What std does not tell by methods.
@@ -31,25 +34,20 @@ impl Plan {
     /// Reads what `command` asks for.
     ///
     /// # Errors
-    /// Where a stream is a file or a socket, or std's text has another form.
+    /// Where std's text has another form.
     pub(crate) fn of(command: &Command) -> io::Result<Plan> {
         let text = format!("{command:#?}");
         let stream = |name: &str| match field(&text, name) {
             None => Ok(Stream::Inherit),
-            Some(lines) => match lines.get(1).map(|line| line.trim()) {
-                Some("Inherit,") => Ok(Stream::Inherit),
-                Some("Null,") => Ok(Stream::Null),
-                Some("MakePipe,") => Ok(Stream::Pipe),
-                _ => Err(io::Error::new(
+            Some(lines) => stream_of(&lines).ok_or_else(|| {
+                io::Error::new(
                     io::ErrorKind::Unsupported,
-                    format!(
-                        "simulation: the {name} of a simulated child can be a pipe, null or inherited, not a descriptor"
-                    ),
-                )),
-            },
+                    format!("simulation: the {name} of a command is not understood: {lines:?}"),
+                )
+            }),
         };
         let without_variables =
-            field(&text, "env").is_some_and(|lines| lines.iter().any(|line| *line == "        clear: true,"));
+            field(&text, "env").is_some_and(|lines| lines.contains(&"        clear: true,"));
         Ok(Plan {
             stdin: stream("stdin")?,
             stdout: stream("stdout")?,
@@ -59,18 +57,33 @@ impl Plan {
     }
 }
 
+/// A stream as std's text has it.
+fn stream_of(lines: &[&str]) -> Option<Stream> {
+    match lines.get(1)?.trim() {
+        "Inherit," => Some(Stream::Inherit),
+        "Null," => Some(Stream::Null),
+        "MakePipe," => Some(Stream::Pipe),
+        "Fd(" => {
+            let number = lines.iter().find_map(|line| line.trim().strip_prefix("fd: "))?;
+            number.trim_end_matches(',').parse().ok().map(Stream::Descriptor)
+        }
+        _ => None,
+    }
+}
+
 /// The lines of a field of the outermost structure, which stand between its name and the next.
 fn field<'a>(text: &'a str, name: &str) -> Option<Vec<&'a str>> {
     let start = format!("    {name}: ");
     let mut lines = text.lines().skip_while(|line| !line.starts_with(&start));
     let first = lines.next()?;
-    let rest = lines.take_while(|line| line.starts_with("     ") || line.trim_start() == "),");
+    let rest = lines.take_while(|line| line.starts_with("     "));
     Some(std::iter::once(first).chain(rest).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
     use std::process::Stdio;
 
     #[test]
@@ -87,9 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_refused() {
+    fn a_descriptor_has_its_number() {
         let mut command = Command::new("a");
-        command.stdout(std::fs::File::open("/dev/null").unwrap());
-        assert_eq!(Plan::of(&command).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let number = file.as_raw_fd();
+        command.stdout(file);
+        assert_eq!(Plan::of(&command).unwrap().stdout, Stream::Descriptor(number));
     }
 }

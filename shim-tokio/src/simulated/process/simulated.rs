@@ -7,20 +7,22 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{Command as StdCommand, ExitStatus};
 use std::task::{Context, Poll};
 
-use real::io::DuplexStream;
+use shim_net::mirror::unix::pipe;
 use shim_runtime::NodeId;
 use shim_runtime::node::process::{self, Known};
 use shim_runtime::node::signal;
 
 use super::child::{Child, Running};
+use super::host::duplicate;
 use super::plan::{Plan, Stream};
-use super::stdio::{ChildStderr, ChildStdin, ChildStdout, ReadEnd, WriteEnd, pipe};
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout, ReadEnd, WriteEnd};
 
 /// Linux' numbers.
 const ENOENT: i32 = 2;
@@ -36,7 +38,7 @@ pub(crate) struct Start {
     pub(crate) args: Vec<OsString>,
     pub(crate) variables: BTreeMap<OsString, OsString>,
     pub(crate) dir: Option<PathBuf>,
-    pub(crate) stdin: Option<DuplexStream>,
+    pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
 }
@@ -50,8 +52,8 @@ pub(crate) enum Output {
     Stderr,
     /// Nowhere.
     Null,
-    /// A pipe.
-    Pipe(DuplexStream),
+    /// A descriptor of its own: a pipe, or what the parent handed on.
+    Descriptor(OwnedFd),
 }
 
 /// Registers a program.
@@ -87,13 +89,15 @@ pub(super) fn start(command: &StdCommand, kill_on_drop: bool) -> io::Result<Opti
     let plan = Plan::of(command)?;
     let (theirs_in, ours_in) = match plan.stdin {
         Stream::Pipe => {
-            let (read, write) = pipe();
-            (Some(read), Some(ChildStdin { end: WriteEnd::Memory(write) }))
+            let (write, read) = pipe::pipe()?;
+            let ours = ChildStdin { end: WriteEnd::Simulated(write) };
+            (Some(read.into_nonblocking_fd()?), Some(ours))
         }
+        Stream::Descriptor(number) => (Some(duplicate(number)?), None),
         Stream::Inherit | Stream::Null => (None, None),
     };
-    let (theirs_out, ours_out) = output(plan.stdout, Output::Stdout);
-    let (theirs_err, ours_err) = output(plan.stderr, Output::Stderr);
+    let (theirs_out, ours_out) = output(plan.stdout, Output::Stdout)?;
+    let (theirs_err, ours_err) = output(plan.stderr, Output::Stderr)?;
     let start = Start {
         program: command.get_program().to_owned(),
         args: command.get_args().map(OsString::from).collect(),
@@ -113,15 +117,16 @@ pub(super) fn start(command: &StdCommand, kill_on_drop: bool) -> io::Result<Opti
     )))
 }
 
-fn output(stream: Stream, inherited: Output) -> (Output, Option<ReadEnd>) {
-    match stream {
+fn output(stream: Stream, inherited: Output) -> io::Result<(Output, Option<ReadEnd>)> {
+    Ok(match stream {
         Stream::Inherit => (inherited, None),
         Stream::Null => (Output::Null, None),
+        Stream::Descriptor(number) => (Output::Descriptor(duplicate(number)?), None),
         Stream::Pipe => {
-            let (read, write) = pipe();
-            (Output::Pipe(write), Some(ReadEnd::Memory(read)))
+            let (write, read) = pipe::pipe()?;
+            (Output::Descriptor(write.into_nonblocking_fd()?), Some(ReadEnd::Simulated(read)))
         }
-    }
+    })
 }
 
 fn variables(command: &StdCommand, without: bool) -> BTreeMap<OsString, OsString> {

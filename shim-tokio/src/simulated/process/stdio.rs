@@ -1,62 +1,54 @@
-//! The pipes of a child: of a simulated one, bytes in memory; of a real one, a descriptor behind a thread.
+//! The pipes of a child: of a simulated one, pipes of the world; of a real one, a descriptor behind a thread.
 //!
 //! Owns the narrow interface to pipes. Must not know who is at the other end. Invariant: a pipe whose other end is gone
 //! is at its end for a reader, and broken (`EPIPE`) for a writer.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context, Poll};
 
-use real::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use real::io::{AsyncRead, AsyncWrite, ReadBuf};
+use shim_net::mirror::unix::pipe::{Receiver, Sender};
 
 use super::real::{RealReader, RealWriter};
-
-/// Linux' number.
-const EPIPE: i32 = 32;
-
-/// How much a pipe holds, as Linux'.
-const PIPE_BYTES: usize = 64 << 10;
-
-/// Two ends of a pipe: for reading, for writing.
-pub(super) fn pipe() -> (DuplexStream, DuplexStream) {
-    real::io::duplex(PIPE_BYTES)
-}
 
 /// An end for writing.
 #[derive(Debug)]
 pub(super) enum WriteEnd {
-    Memory(DuplexStream),
+    Simulated(Sender),
     Real(RealWriter),
 }
 
 /// An end for reading.
 #[derive(Debug)]
 pub(super) enum ReadEnd {
-    Memory(DuplexStream),
+    Simulated(Receiver),
     Real(RealReader),
 }
+
+// As tokio's: what is left of a pipe after a panic is bytes.
+impl UnwindSafe for WriteEnd {}
+impl RefUnwindSafe for WriteEnd {}
+impl UnwindSafe for ReadEnd {}
+impl RefUnwindSafe for ReadEnd {}
 
 impl WriteEnd {
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            WriteEnd::Memory(pipe) => Pin::new(pipe).poll_write(cx, buf).map_err(broken),
+            WriteEnd::Simulated(pipe) => Pin::new(pipe).poll_write(cx, buf),
             WriteEnd::Real(pipe) => pipe.poll_write(cx, buf),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            WriteEnd::Memory(_) => Poll::Ready(Ok(())),
+            WriteEnd::Simulated(_) => Poll::Ready(Ok(())),
             WriteEnd::Real(pipe) => pipe.poll_flush(cx),
         }
     }
-}
-
-/// Linux' error for a pipe that nobody reads from.
-pub(crate) fn broken(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::BrokenPipe { io::Error::from_raw_os_error(EPIPE) } else { error }
 }
 
 /// The writing end of a child's standard input.
@@ -86,20 +78,20 @@ impl ChildStdin {
         Ok(ChildStdin { end: WriteEnd::Real(RealWriter::new(inner.into())?) })
     }
 
-    /// The descriptor of a real child's pipe.
+    /// The pipe's descriptor.
     ///
     /// # Errors
-    /// `Unsupported` for a simulated child's; `WouldBlock` while bytes are under way.
+    /// `WouldBlock` while bytes are under way to or from a real child.
     pub fn into_owned_fd(self) -> io::Result<OwnedFd> {
         match self.end {
-            WriteEnd::Memory(_) => Err(unsupported("ChildStdin")),
+            WriteEnd::Simulated(pipe) => pipe.into_blocking_fd(),
             WriteEnd::Real(pipe) => pipe.into_owned_fd(),
         }
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
         match &self.end {
-            WriteEnd::Memory(_) => panic!("{}", unsupported("ChildStdin")),
+            WriteEnd::Simulated(pipe) => pipe.as_raw_fd(),
             WriteEnd::Real(pipe) => pipe.raw_fd(),
         }
     }
@@ -139,20 +131,20 @@ macro_rules! reading_end {
                 Ok($name { end: ReadEnd::Real(RealReader::new(inner.into())?) })
             }
 
-            /// The descriptor of a real child's pipe.
+            /// The pipe's descriptor.
             ///
             /// # Errors
-            /// `Unsupported` for a simulated child's; `WouldBlock` while bytes are under way.
+            /// `WouldBlock` while bytes are under way to or from a real child.
             pub fn into_owned_fd(self) -> io::Result<OwnedFd> {
                 match self.end {
-                    ReadEnd::Memory(_) => Err(unsupported(stringify!($name))),
+                    ReadEnd::Simulated(pipe) => pipe.into_blocking_fd(),
                     ReadEnd::Real(pipe) => pipe.into_owned_fd(),
                 }
             }
 
             pub(super) fn raw_fd(&self) -> RawFd {
                 match &self.end {
-                    ReadEnd::Memory(_) => panic!("{}", unsupported(stringify!($name))),
+                    ReadEnd::Simulated(pipe) => pipe.as_raw_fd(),
                     ReadEnd::Real(pipe) => pipe.raw_fd(),
                 }
             }
@@ -165,7 +157,7 @@ macro_rules! reading_end {
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match &mut self.end {
-                    ReadEnd::Memory(pipe) => Pin::new(pipe).poll_read(cx, buf),
+                    ReadEnd::Simulated(pipe) => Pin::new(pipe).poll_read(cx, buf),
                     ReadEnd::Real(pipe) => pipe.poll_read(cx, buf),
                 }
             }
@@ -191,10 +183,3 @@ macro_rules! becomes_stdio {
 }
 
 becomes_stdio!(ChildStdin, ChildStdout, ChildStderr);
-
-fn unsupported(name: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("simulation: the {name} of a simulated child has no descriptor (see SUPPORT.md)"),
-    )
-}

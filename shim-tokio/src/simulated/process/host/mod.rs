@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "tokio's own interface is")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 
 use super::{ChildStderr, ChildStdin, ChildStdout, Command};
@@ -22,6 +22,12 @@ impl Command {
         unsafe { self.as_std_mut().pre_exec(f) };
         self
     }
+}
+
+/// A descriptor for what `number` is, which somebody else keeps open during the call.
+pub(super) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the command that owns the descriptor is borrowed by whoever calls.
+    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
 }
 
 macro_rules! lends {
