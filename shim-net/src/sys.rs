@@ -19,6 +19,7 @@ use crate::net::Net;
 use crate::stack::Stack;
 use crate::stack::buffer::Scatter;
 use crate::stack::socket::interest_mask;
+use shim_fs::special;
 
 pub use crate::stack::options::{Name, Value};
 pub use crate::stack::socket::{Addr, Direction, Domain, Kind, SocketId, UnixAddr, Wait};
@@ -71,9 +72,24 @@ pub fn socketpair(kind: Kind) -> io::Result<(SocketId, SocketId)> {
 /// Gives the socket a local address.
 ///
 /// # Errors
-/// `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` where it has one.
+/// `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` where it has one. For a path also as `mknod(2)`.
 pub fn bind(id: SocketId, address: &Addr) -> io::Result<()> {
-    call(id, |stack, _| stack.bind(id, address))
+    let Addr::Unix(UnixAddr::Path(path)) = address else {
+        return call(id, |stack, _| stack.bind(id, address));
+    };
+    let made = special::make(path, special::Special::Socket, 0o777).map_err(|errno| match errno.0 {
+        libc::EEXIST => Errno::EADDRINUSE,
+        other => Errno(other),
+    })?;
+    if made.is_some() {
+        // A socket that had the name before lost it with its file.
+        unlink(path);
+    }
+    call(id, |stack, _| stack.bind(id, address)).inspect_err(|_| {
+        if made.is_some() {
+            special::take_back(path);
+        }
+    })
 }
 
 /// Makes the socket take connections.

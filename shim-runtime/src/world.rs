@@ -1,6 +1,6 @@
 //! The world: the single owner of everything in a run.
 //!
-//! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the device. Must not poll or drop
+//! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the devices. Must not poll or drop
 //! foreign code. Invariant: whatever could run foreign code on drop is moved out before it is dropped.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::clock::SimTime;
 use crate::config::Config;
-use crate::device::Device;
+use crate::device::Devices;
 use crate::host::futex::Futexes;
 use crate::node::signal::Signals;
 use crate::node::{Node, NodeId};
@@ -33,7 +33,7 @@ pub(crate) struct World {
     pub(crate) threads: Threads,
     pub(crate) signals: Signals,
     pub(crate) futexes: Futexes,
-    pub(crate) device: Option<Box<dyn Device>>,
+    pub(crate) devices: Devices,
     /// A buffer that devices put wakers into, kept for its capacity.
     pub(crate) wakes: Vec<Waker>,
     /// A buffer for what the inbox held, kept for its capacity.
@@ -66,7 +66,7 @@ impl World {
             threads: Threads::default(),
             signals: Signals::new(),
             futexes: Futexes::default(),
-            device: None,
+            devices: Devices::default(),
             wakes: Vec::new(),
             woken: Vec::new(),
             last_polled: None,

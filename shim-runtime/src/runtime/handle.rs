@@ -144,6 +144,21 @@ impl Handle {
         task::spawn_blocking_on(&self.shared, func, on)
     }
 
+    /// As [`Handle::spawn_blocking`], for what runs although the runtime shuts down; `None` where it is down.
+    #[track_caller]
+    pub(crate) fn spawn_mandatory_blocking<F, R>(&self, func: F) -> Option<JoinHandle<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.refuse_strangers();
+        let runtime = self.runtime;
+        let is_up =
+            self.shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| !state.is_shut_down));
+        let on = SpawnOn { node: self.node, runtime, location: Location::caller(), what: task::MANDATORY };
+        is_up.then(|| task::spawn_blocking_on(&self.shared, func, on))
+    }
+
     /// Runs `future` to its end on the calling thread.
     ///
     /// # Panics

@@ -143,7 +143,7 @@ impl Runtime {
         let Handle { shared, runtime, .. } = self.handle.clone();
         let shared = &shared;
         shared.enter(|| {
-            lifecycle::end_tasks(shared, |task| task.runtime == runtime);
+            lifecycle::end_tasks(shared, |task| task.runtime == runtime && task.what != task::MANDATORY);
             shared.with(|world| {
                 if let Some(state) = world.runtimes.get_mut(&runtime) {
                     state.is_shut_down = true;

@@ -18,9 +18,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
-pub(crate) use blocking::blocking_allowed;
 pub(crate) use blocking::spawn_blocking_on;
-pub use blocking::{block_in_place, spawn_blocking};
+pub(crate) use blocking::{MANDATORY, blocking_allowed};
+pub use blocking::{block_in_place, spawn_blocking, spawn_mandatory_blocking};
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use join::{Completion, payload_text};

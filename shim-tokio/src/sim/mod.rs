@@ -15,11 +15,16 @@
 #[doc(hidden)]
 pub mod __private;
 mod builder;
+mod disk;
 mod link;
 mod network;
 mod node;
 
 pub use builder::{Builder, Failure, Report};
+pub use disk::{
+    Disk, DiskOp, DiskStats, Image, Journal, PowerLoss, capture_stderr, capture_stdout, captured_stderr,
+    captured_stdout, close_stdin, disk, feed_stdin,
+};
 pub use link::{Link, default_link, link, link_oneway};
 pub use network::{
     NetworkStats, addresses, heal, hold, lookup, network_stats, partition, partition_oneway, register_name,
