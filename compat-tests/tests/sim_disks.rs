@@ -259,7 +259,7 @@ async fn a_slow_disk_takes_virtual_time_and_others_go_on() {
     tokio::fs::write("/tmp/a", "text").await.unwrap();
     let took = sim::elapsed() - before;
     assert!(took >= Duration::from_millis(20) && took < Duration::from_millis(80), "{took:?}");
-    assert!(others.await.unwrap() < Duration::from_millis(60));
+    assert!(others.await.unwrap() < Duration::from_millis(100));
     assert!(disk.stats().slow >= 2);
 }
 

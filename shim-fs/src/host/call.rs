@@ -15,7 +15,7 @@ use super::to_libc;
 use crate::disks::Disks;
 use crate::error::{Errno, Result, refuse};
 use crate::faults::{DiskOp, Switches, Verdict};
-use crate::tree::walk::Found;
+use crate::tree::walk::{Found, Last};
 use crate::tree::{Ino, Volume};
 
 /// The world's disks.
@@ -98,12 +98,12 @@ pub(super) fn start(
 ///
 /// # Safety
 /// The path must be a C string.
-pub(super) unsafe fn resolve(at: At, follow: bool) -> Result<(u32, Found)> {
+pub(super) unsafe fn resolve(at: At, last: impl Into<Last>) -> Result<(u32, Found)> {
     // SAFETY: the caller vouches for it.
     let text = unsafe { at.text() };
     world(|disks, cx| {
         let (node, start) = start(disks, cx, at.0, text)?;
-        Ok((node, disks.volume(node, cx)?.walk(start, text, follow)?))
+        Ok((node, disks.volume(node, cx)?.walk(start, text, last)?))
     })
 }
 
@@ -115,16 +115,17 @@ pub(super) unsafe fn resolve(at: At, follow: bool) -> Result<(u32, Found)> {
 pub(super) unsafe fn with_path(
     op: DiskOp,
     at: At,
-    follow: bool,
+    last: impl Into<Last>,
     kernel: impl Fn(At) -> isize,
     answer: impl FnOnce(&mut Volume, Found, i64) -> Result<isize>,
 ) -> isize {
+    let last = last.into();
     // SAFETY: as this function.
     unsafe {
         if !at.is_simulated() {
             return raw::to_libc(kernel(at));
         }
-        match resolve(at, follow) {
+        match resolve(at, last) {
             Ok((_, Found::Machine(path))) => return raw::to_libc(on_machine(&path, kernel)),
             Ok((node, _)) => {
                 if let Err(errno) = gate(node, op) {
@@ -138,7 +139,7 @@ pub(super) unsafe fn with_path(
             let (node, start) = start(disks, cx, at.0, text)?;
             let now = now(cx);
             let volume = disks.volume(node, cx)?;
-            let found = volume.walk(start, text, follow)?;
+            let found = volume.walk(start, text, last)?;
             answer(volume, found, now)
         }))
     }

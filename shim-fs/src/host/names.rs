@@ -12,7 +12,7 @@ use crate::error::{Errno, Result, refuse};
 use crate::faults::DiskOp;
 use crate::special;
 use crate::tree::names::Taken;
-use crate::tree::walk::Found;
+use crate::tree::walk::{Found, Last};
 use crate::tree::{Kind, Volume};
 
 /// The folder and name that something new is to have.
@@ -47,7 +47,7 @@ pub(crate) unsafe extern "C" fn mkdirat(folder: c_int, path: *const c_char, mode
         volume.make_folder(folder, &name, mode, now).map(|_| 0)
     };
     // SAFETY: the caller vouches for the path.
-    unsafe { with_path(DiskOp::Create, At(folder, path), false, real, answer) as c_int }
+    unsafe { with_path(DiskOp::Create, At(folder, path), Last::Name, real, answer) as c_int }
 }
 
 /// `rmdir(2)`.
@@ -119,7 +119,7 @@ pub(crate) unsafe extern "C" fn unlinkat(folder: c_int, path: *const c_char, fla
         }
     }
     // SAFETY: the caller vouches for the path.
-    let result = unsafe { with_path(DiskOp::Remove, at, false, real, answer) as c_int };
+    let result = unsafe { with_path(DiskOp::Remove, at, Last::Name, real, answer) as c_int };
     if result == 0
         && let (Some(name), Some(owner)) = (special_name, special::owner())
     {
@@ -181,7 +181,7 @@ pub(crate) unsafe extern "C" fn renameat2(
         volume.rename(&from, &to, taken, now)
     };
     // SAFETY: the caller vouches for the paths.
-    unsafe { with_paths(DiskOp::Rename, from, to, false, real, answer) }
+    unsafe { with_paths(DiskOp::Rename, from, to, Last::Name, real, answer) }
 }
 
 /// `link(2)`.
@@ -226,7 +226,7 @@ pub(crate) unsafe extern "C" fn linkat(
     };
     let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
     // SAFETY: the caller vouches for the paths.
-    unsafe { with_paths(DiskOp::Create, at, to, follow, real, answer) }
+    unsafe { with_paths(DiskOp::Create, at, to, Last::from(follow), real, answer) }
 }
 
 /// The descriptor that `linkat` is given as what to link: by itself, or by its name in `/proc`.
@@ -262,7 +262,7 @@ unsafe fn link_open_file(fd: c_int, to: At) -> c_int {
         let (_, start) = start(disks, cx, to.0, text)?;
         let now = now(cx);
         let volume = disks.volume(node, cx)?;
-        let (folder, name) = free(volume.walk(start, text, false)?, false)?;
+        let (folder, name) = free(volume.walk(start, text, Last::Name)?, false)?;
         volume.link(ino, folder, &name, now).map(|()| 0)
     })) as c_int
 }
@@ -275,7 +275,7 @@ unsafe fn with_paths(
     op: DiskOp,
     from: At,
     to: At,
-    follow: bool,
+    last: Last,
     kernel: impl Fn(At, At) -> isize,
     answer: impl FnOnce(&mut Volume, Found, Found, i64) -> Result<()>,
 ) -> c_int {
@@ -284,7 +284,14 @@ unsafe fn with_paths(
         if !from.is_simulated() || !to.is_simulated() {
             return raw::to_libc(kernel(from, to)) as c_int;
         }
-        match (resolve(from, follow), resolve(to, false)) {
+        let mut found = resolve(from, last);
+        if let Ok((_, Found::Entry { ino: None, .. })) = found
+            && last != Last::Name
+        {
+            // What is to be linked is looked for first.
+            found = refuse(libc::ENOENT);
+        }
+        match (found, resolve(to, Last::Name)) {
             (Ok((_, Found::Machine(from))), Ok((_, Found::Machine(to)))) => {
                 let result = on_machine(&from, |from| on_machine(&to, |to| kernel(from, to)));
                 return raw::to_libc(result) as c_int;
@@ -305,8 +312,8 @@ unsafe fn with_paths(
             let (_, to_start) = start(disks, cx, to.0, to_text)?;
             let now = now(cx);
             let volume = disks.volume(node, cx)?;
-            let from = volume.walk(from_start, from_text, follow)?;
-            let to = volume.walk(to_start, to_text, false)?;
+            let from = volume.walk(from_start, from_text, last)?;
+            let to = volume.walk(to_start, to_text, Last::Name)?;
             answer(volume, from, to, now).map(|()| 0)
         })) as c_int
     }
@@ -344,7 +351,7 @@ pub(crate) unsafe extern "C" fn symlinkat(
         volume.make_link(folder, &name, target, now).map(|_| 0)
     };
     // SAFETY: the caller vouches for the path.
-    unsafe { with_path(DiskOp::Create, At(folder, path), false, real, answer) as c_int }
+    unsafe { with_path(DiskOp::Create, At(folder, path), Last::Name, real, answer) as c_int }
 }
 
 /// `mknod(2)`: plain files, pipes and sockets; devices are refused.
@@ -383,7 +390,7 @@ pub(crate) unsafe extern "C" fn mknodat(
         .map(|_| 0)
     };
     // SAFETY: the caller vouches for the path.
-    unsafe { with_path(DiskOp::Create, At(folder, path), false, real, answer) as c_int }
+    unsafe { with_path(DiskOp::Create, At(folder, path), Last::Name, real, answer) as c_int }
 }
 
 /// `mkfifo(3)`.

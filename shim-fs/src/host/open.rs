@@ -19,7 +19,7 @@ use crate::error::{Errno, Result, refuse};
 use crate::faults::DiskOp;
 use crate::special;
 use crate::tree::attributes::{READ, WRITE};
-use crate::tree::walk::Found;
+use crate::tree::walk::{Found, Last};
 use crate::tree::{Ino, Kind, Volume};
 
 /// `open(2)`.
@@ -131,7 +131,11 @@ unsafe fn open_path(at: At, flags: c_int, mode: mode_t) -> Result<Opened> {
     let exclusive = flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL;
     let follow = flags & libc::O_NOFOLLOW == 0 && !exclusive;
     // SAFETY: as this function.
-    let (text, found) = unsafe { (at.text(), resolve(at, follow)?) };
+    let text = unsafe { at.text() };
+    // What `O_CREAT` could only make as a folder is refused, whatever is there.
+    let last = if flags & libc::O_CREAT != 0 && text.ends_with(b"/") { Last::Name } else { follow.into() };
+    // SAFETY: as this function.
+    let found = unsafe { resolve(at, last)? };
     match found {
         (_, Found::Machine(path)) => return Ok(Opened::Machine(path)),
         (node, _) => gate(node, DiskOp::Open)?,
@@ -140,7 +144,7 @@ unsafe fn open_path(at: At, flags: c_int, mode: mode_t) -> Result<Opened> {
         let (node, start) = start(disks, cx, at.0, text)?;
         let time = now(cx);
         let volume = disks.volume(node, cx)?;
-        let found = volume.walk(start, text, follow)?;
+        let found = volume.walk(start, text, last)?;
         let target = find_or_make(volume, &found, flags, mode, time)?;
         Ok::<_, Errno>(match target {
             Target::Inode(_, ino) => Target::Inode(node, ino),
@@ -168,10 +172,8 @@ fn find_or_make(volume: &mut Volume, found: &Found, flags: c_int, mode: mode_t, 
     let creates = flags & libc::O_CREAT != 0;
     let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
     let ino = match found {
-        Found::Entry { folder, name, ino: None, must_be_folder } if creates => {
-            if *must_be_folder {
-                return refuse(libc::EISDIR);
-            }
+        Found::Entry { must_be_folder: true, .. } if creates => return refuse(libc::EISDIR),
+        Found::Entry { folder, name, ino: None, .. } if creates => {
             let ino = volume.make_file(*folder, name, mode, now)?;
             return Ok(Target::Inode(0, ino));
         }

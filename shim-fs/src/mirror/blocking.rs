@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use real::io::{AsyncRead, AsyncWrite, ReadBuf};
+use shim_runtime::runtime::SHUTTING_DOWN_ERROR;
 use shim_runtime::task::{JoinHandle, spawn_blocking, spawn_mandatory_blocking};
 
 use super::buffer::{Buffer, DEFAULT_MAX_BUF_SIZE};
@@ -32,7 +33,7 @@ enum State<T> {
 type Done<T> = (io::Result<()>, T, Buffer);
 
 fn gone() -> io::Error {
-    io::Error::other("background task failed")
+    io::Error::other(SHUTTING_DOWN_ERROR)
 }
 
 impl<T: Unpin + Send + 'static> Blocking<T> {

@@ -245,7 +245,9 @@ impl Volume {
     /// How many bytes the files of the upper layer have.
     pub(crate) fn used_bytes(&self) -> u64 {
         let used = |inode: &Inode| match &inode.kind {
-            Kind::File(content) if content.image_path().is_none() => content.len(),
+            Kind::File(content) if content.image_path().is_none() && (inode.links > 0 || inode.open > 0) => {
+                content.len()
+            }
             _ => 0,
         };
         self.inodes.values().map(used).sum()

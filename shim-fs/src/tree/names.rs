@@ -127,7 +127,7 @@ impl Volume {
 
     /// `unlink(2)`.
     pub(crate) fn unlink(&mut self, found: &Found, now: i64) -> Result<()> {
-        let Found::Entry { folder, name, ino, .. } = found else { return refuse(libc::EISDIR) };
+        let Found::Entry { folder, name, ino, must_be_folder } = found else { return refuse(libc::EISDIR) };
         let ino = ino.ok_or(Errno(libc::ENOENT))?;
         if self.switches.read_only {
             return refuse(libc::EROFS);
@@ -135,6 +135,9 @@ impl Volume {
         self.may_remove(*folder, ino)?;
         if self.is_folder(ino) {
             return refuse(libc::EISDIR);
+        }
+        if *must_be_folder {
+            return refuse(libc::ENOTDIR);
         }
         self.remove(*folder, name, now)
     }

@@ -13,6 +13,23 @@ const LINKS_MAX: u32 = 40;
 const NAME_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 4096;
 
+/// What becomes of the last name of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Last {
+    /// A link is followed.
+    Follow,
+    /// A link is not followed, but before a slash.
+    Keep,
+    /// It is a name to be made or removed: never followed, and a slash behind it is told.
+    Name,
+}
+
+impl From<bool> for Last {
+    fn from(follow: bool) -> Last {
+        if follow { Last::Follow } else { Last::Keep }
+    }
+}
+
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -38,8 +55,9 @@ impl Found {
 }
 
 impl Volume {
-    /// Walks `path` from `start`; where the last name is a link, it is followed if `follow` says so.
-    pub(crate) fn walk(&mut self, start: Ino, path: &[u8], follow: bool) -> Result<Found> {
+    /// Walks `path` from `start`.
+    pub(crate) fn walk(&mut self, start: Ino, path: &[u8], last: impl Into<Last>) -> Result<Found> {
+        let last = last.into();
         if path.is_empty() {
             return refuse(libc::ENOENT);
         }
@@ -71,7 +89,7 @@ impl Volume {
             let ino = self.lookup(at, &name)?;
             let is_last = rest.is_empty();
             if let Some(Kind::Link(target)) = ino.map(|ino| &self.inode(ino).kind)
-                && (!is_last || follow || must_be_folder)
+                && (!is_last || last == Last::Follow || last == Last::Keep && must_be_folder)
             {
                 links += 1;
                 if links > LINKS_MAX {
@@ -87,7 +105,7 @@ impl Volume {
                 continue;
             }
             if is_last {
-                if must_be_folder && ino.is_some_and(|ino| !self.is_folder(ino)) {
+                if must_be_folder && last != Last::Name && ino.is_some_and(|ino| !self.is_folder(ino)) {
                     return refuse(libc::ENOTDIR);
                 }
                 return Ok(Found::Entry { folder: at, name, ino, must_be_folder });

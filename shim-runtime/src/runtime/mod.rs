@@ -26,7 +26,8 @@ use crate::task::TaskRef;
 pub const CONTEXT_MISSING_ERROR: &str =
     "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
 
-const SHUTTING_DOWN_ERROR: &str = "A Tokio 1.x context was found, but it is being shutdown.";
+/// tokio's text for an operation whose runtime was shut down.
+pub const SHUTTING_DOWN_ERROR: &str = "A Tokio 1.x context was found, but it is being shutdown.";
 
 /// Whether `error` is that of an operation whose runtime was shut down.
 #[doc(hidden)]
