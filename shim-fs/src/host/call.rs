@@ -34,7 +34,9 @@ pub(super) fn gate(node: u32, op: DiskOp) -> Result<()> {
         return Ok(());
     }
     if let Verdict::Wait(delay) = world(|disks, cx| disks.judge(node, op, cx, Switches::delay)) {
-        threads::block_on_waker("a disk", Some(delay), |_| None::<()>);
+        if !threads::wait_or_fail("a disk", delay) {
+            return refuse(libc::EIO);
+        }
     }
     match world(|disks, cx| disks.judge(node, op, cx, Switches::failure)) {
         Verdict::Fail(errno) => refuse(errno),

@@ -138,7 +138,9 @@ unsafe fn open_path(at: At, flags: c_int, mode: mode_t) -> Result<Opened> {
     let found = unsafe { resolve(at, last)? };
     match found {
         (_, Found::Machine(path)) => return Ok(Opened::Machine(path)),
-        (node, _) => gate(node, DiskOp::Open)?,
+        // A device is no part of the disk.
+        (node, found) if !world(|disks, cx| is_device(disks, cx, node, &found)) => gate(node, DiskOp::Open)?,
+        _ => {}
     }
     let target = world(|disks, cx| {
         let (node, start) = start(disks, cx, at.0, text)?;
@@ -161,6 +163,13 @@ unsafe fn open_path(at: At, flags: c_int, mode: mode_t) -> Result<Opened> {
             world(|disks, cx| describe(disks, cx, node, ino, flags)).map(Opened::Here)
         }
     }
+}
+
+fn is_device(disks: &mut Disks, cx: &DeviceContext<'_>, node: u32, found: &Found) -> bool {
+    let volume = disks.volume(node, cx);
+    volume.is_ok_and(|volume| {
+        found.existing().is_ok_and(|ino| matches!(volume.inode(ino).kind, Kind::Device(..)))
+    })
 }
 
 /// The inode that is to be opened, made where `O_CREAT` says so; emptied where `O_TRUNC` does.

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod entropy;
 pub(crate) mod futex;
 pub(crate) mod identity;
+mod mutex;
 pub mod next;
 pub(crate) mod process;
 mod pthread;
@@ -34,6 +35,11 @@ pub fn in_run() -> bool {
 /// Fills `bytes` with entropy of the current node; false outside a simulation.
 pub fn fill_entropy(bytes: &mut [u8]) -> bool {
     entropy::fill(bytes)
+}
+
+/// Whether the calling thread holds locks of C libraries.
+pub(crate) fn holds_locks() -> bool {
+    mutex::holds_any()
 }
 
 fn is_own_thread() -> bool {
