@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 use tokio::sim::{self, PowerLoss};
 use tokio::time::sleep;
 
-const PATH: &str = "/data/db.sqlite";
+const PATH: &str = "data/db.sqlite";
 
 /// What clients of the databases know.
 #[derive(Default)]
@@ -95,8 +95,8 @@ async fn run(journal: &'static str, synchronous: &'static str, nodes: usize, rou
         sim::host(name.as_str(), move || {
             let (ledger, own) = (Arc::clone(&ledger), own.clone());
             async move {
-                std::fs::create_dir_all("/data")?;
-                std::fs::File::open("/")?.sync_all()?;
+                std::fs::create_dir_all("data")?;
+                std::fs::File::open(".")?.sync_all()?;
                 let worker = tokio::task::spawn_blocking(move || work(&own, journal, synchronous, &ledger));
                 worker.await?.map_err(|error| Box::new(error) as Box<dyn Error>)?;
                 std::future::pending().await

@@ -13,8 +13,8 @@ use shim_runtime::trace::Kind as Traced;
 use crate::disks::Disks;
 use crate::error::{Errno, Result};
 pub use crate::faults::{DiskOp, DiskStats, Image, Journal, PowerLoss};
+use crate::tree::Volume;
 use crate::tree::walk::Found;
-use crate::tree::{ROOT, Volume};
 
 fn with<R>(node: NodeId, f: impl FnOnce(&mut Volume, &mut DeviceContext<'_>) -> R) -> R {
     device::with::<Disks, _>(|disks, cx| f(&mut disks.disk(node.0, cx).volume, cx))
@@ -117,8 +117,8 @@ pub fn write(node: NodeId, path: &[u8], bytes: &[u8]) -> io::Result<()> {
 
 fn write_durably(volume: &mut Volume, path: &[u8], bytes: &[u8], now: i64) -> Result<()> {
     let parent = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    if parent > 0 && path.starts_with(b"/") {
-        match volume.walk(ROOT, &path[..parent], true) {
+    if parent > 0 {
+        match volume.walk(volume.cwd, &path[..parent], true) {
             Err(Errno(libc::ENOENT)) | Ok(Found::Entry { ino: None, .. }) => {
                 volume.make_folders(&path[..parent], now)?;
             }

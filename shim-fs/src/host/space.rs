@@ -9,7 +9,7 @@ use super::call::{At, now, with_file, with_path};
 use super::data::room;
 use super::{int, kernel};
 use crate::disks::Disks;
-use crate::error::{Errno, Result, refuse};
+use crate::error::{Result, refuse};
 use crate::faults::DiskOp;
 use crate::tree::attributes::WRITE;
 use crate::tree::walk::Found;
@@ -307,7 +307,6 @@ pub(crate) extern "C" fn sync() {
         return;
     }
     let node = super::call::current_node();
-    let _ = super::call::gate(node, DiskOp::Sync).and_then(|()| {
-        super::call::world(|disks, cx| disks.volume(node, cx)?.sync_all().map_err(|Errno(it)| Errno(it)))
-    });
+    let _ = super::call::gate(node, DiskOp::Sync)
+        .and_then(|()| super::call::world(|disks, cx| disks.volume(node, cx)?.sync_all()));
 }

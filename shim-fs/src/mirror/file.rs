@@ -171,7 +171,6 @@ impl File {
     ///
     /// # Errors
     /// The file itself, where an operation is in flight.
-    #[expect(clippy::result_large_err, reason = "the signature is tokio's")]
     pub fn try_into_std(mut self) -> Result<StdFile, Self> {
         match Arc::try_unwrap(self.std) {
             Ok(std) => Ok(std),

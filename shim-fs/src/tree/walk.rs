@@ -201,7 +201,7 @@ impl Volume {
 
     /// Makes the folders of `path` that are not there.
     pub(crate) fn make_folders(&mut self, path: &[u8], now: i64) -> Result<Ino> {
-        let mut at = ROOT;
+        let mut at = if path.starts_with(b"/") { ROOT } else { self.cwd };
         for name in components(path) {
             at = match self.lookup(at, &name)? {
                 Some(ino) => ino,
