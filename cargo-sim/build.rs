@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 5] = ["shim-macros", "shim-net", "shim-runtime", "shim-time", "shim-tokio"];
+const CRATES: [&str; 6] = ["shim-fs", "shim-macros", "shim-net", "shim-runtime", "shim-time", "shim-tokio"];
 
 fn main() {
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));

@@ -238,15 +238,16 @@ fn machine_names(path: &str, text: &str) -> Vec<String> {
 /// Which crates of ours a package may depend on.
 fn may_depend_on(manifest: &str) -> &'static [&'static str] {
     match manifest {
-        "shim-time/Cargo.toml" | "shim-net/Cargo.toml" => &["shim-runtime"],
-        "shim-tokio/Cargo.toml" => &["shim-runtime", "shim-time", "shim-net", "shim-macros"],
+        "shim-time/Cargo.toml" | "shim-fs/Cargo.toml" => &["shim-runtime"],
+        "shim-net/Cargo.toml" => &["shim-runtime", "shim-fs"],
+        "shim-tokio/Cargo.toml" => &["shim-runtime", "shim-time", "shim-fs", "shim-net", "shim-macros"],
         _ => &[],
     }
 }
 
 fn crate_graph(path: &str, text: &str) -> Vec<String> {
-    const OURS: [&str; 6] =
-        ["shim-runtime", "shim-time", "shim-net", "shim-tokio", "shim-macros", "cargo-sim"];
+    const OURS: [&str; 7] =
+        ["shim-runtime", "shim-time", "shim-fs", "shim-net", "shim-tokio", "shim-macros", "cargo-sim"];
     if !path.ends_with("Cargo.toml") || path == "Cargo.toml" {
         return Vec::new();
     }

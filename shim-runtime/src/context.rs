@@ -3,6 +3,7 @@
 //! Owns `Shared` (a run's world and its `Cell`s) and the functions that reach it. Must not know what the
 //! world does. Invariant: no borrow of the world outlives the closure it was lent to.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,7 +14,7 @@ use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
 use crate::external::External;
 use crate::host::pthread;
-use crate::node::NodeId;
+use crate::node::{Node, NodeId};
 use crate::run;
 use crate::runtime::{RuntimeFlavor, RuntimeId};
 use crate::task::TaskRef;
@@ -239,15 +240,23 @@ pub fn waits_for(wait: Wait) {
 }
 
 pub(crate) fn try_with_device<R>(
+    kind: TypeId,
     make: impl FnOnce() -> Box<dyn Device>,
     f: impl FnOnce(&mut dyn Device, &mut DeviceContext<'_>) -> R,
 ) -> Option<R> {
-    try_with_shared(|shared| with_device_of(shared, shared.current.get().node, make, f))
+    try_with_shared(|shared| with_device_of(shared, shared.current.get().node, kind, make, f))
+}
+
+/// What the wall clock of `node` shows.
+pub(crate) fn wall_ns_of(shared: &Shared, nodes: &[Node], node: NodeId) -> u64 {
+    let offset = nodes.get(node.0 as usize).map_or(0, |node| node.wall_offset_ns);
+    (shared.wall_base_ns + shared.now.get().nanos()).saturating_add_signed(offset)
 }
 
 pub(crate) fn with_device_of<R>(
     shared: &Shared,
     node: NodeId,
+    kind: TypeId,
     make: impl FnOnce() -> Box<dyn Device>,
     f: impl FnOnce(&mut dyn Device, &mut DeviceContext<'_>) -> R,
 ) -> R {
@@ -255,12 +264,13 @@ pub(crate) fn with_device_of<R>(
         let mut world = shared.world.borrow_mut();
         let world = &mut *world;
         let mut wakes = std::mem::take(&mut world.wakes);
-        // A process that another one started uses its machine's stack.
+        // A process that another one started uses its machine's stack and disk.
         let node = world.nodes.get(node.0 as usize).map_or(node, |own| own.machine);
-        let fresh = world.device.is_none();
-        let device = world.device.get_or_insert_with(make);
+        let (id, device, fresh) = world.devices.find_or_make(kind, make);
         let mut cx = DeviceContext {
+            device: id,
             now: shared.now.get(),
+            wall_ns: wall_ns_of(shared, &world.nodes, node),
             node,
             rng: &mut world.streams,
             wakes: &mut wakes,
@@ -272,7 +282,7 @@ pub(crate) fn with_device_of<R>(
                 device.node_changed(node.id, &node.name, crate::device::NodeChange::Started, &mut cx);
             }
         }
-        let result = f(device.as_mut(), &mut cx);
+        let result = f(device, &mut cx);
         if wakes.is_empty() {
             world.wakes = wakes;
             return result;

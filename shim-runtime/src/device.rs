@@ -1,9 +1,9 @@
 //! The seam to what hangs off the engine: a [`Device`] has events in the queue and wakes tasks.
 //!
 //! Owns the trait, the context a device is called with, and the way in for mirrors ([`with`]). Must not
-//! know any device. Invariant: wakers that a device collects are called after the world is given back.
+//! know any device. Invariants: a world has one device of each type; wakers that a device collects are called after the world is given back.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::task::Waker;
 
 use crate::clock::SimTime;
@@ -29,7 +29,49 @@ pub enum NodeChange {
     Resumed,
 }
 
-/// Something outside the scheduler that reacts to events: the network.
+/// Which of a world's devices an event belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceId(u8);
+
+/// The devices of a world, in the order of their first use: one of each type.
+#[derive(Default)]
+pub(crate) struct Devices(Vec<(TypeId, Box<dyn Device>)>);
+
+impl Devices {
+    /// The device of type `kind`, made where there is none; whether it was.
+    pub(crate) fn find_or_make(
+        &mut self,
+        kind: TypeId,
+        make: impl FnOnce() -> Box<dyn Device>,
+    ) -> (DeviceId, &mut dyn Device, bool) {
+        let found = self.0.iter().position(|(own, _)| *own == kind);
+        let place = found.unwrap_or(self.0.len());
+        if found.is_none() {
+            self.0.push((kind, make()));
+        }
+        (DeviceId(place as u8), self.0[place].1.as_mut(), found.is_none())
+    }
+
+    /// The device with a number.
+    pub(crate) fn of(&mut self, id: DeviceId) -> Option<&mut Box<dyn Device>> {
+        self.0.get_mut(id.0 as usize).map(|(_, device)| device)
+    }
+
+    /// As [`Devices::of`], for looking.
+    pub(crate) fn get(&self, id: DeviceId) -> Option<&dyn Device> {
+        self.0.get(id.0 as usize).map(|(_, device)| device.as_ref())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Device> {
+        self.0.iter().map(|(_, device)| device.as_ref())
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (DeviceId, &mut Box<dyn Device>)> {
+        self.0.iter_mut().enumerate().map(|(place, (_, device))| (DeviceId(place as u8), device))
+    }
+}
+
+/// Something outside the scheduler that reacts to events: the network, the disks.
 pub trait Device: Any {
     /// The event that the device scheduled with `token` is due.
     fn fire(&mut self, token: u64, cx: &mut DeviceContext<'_>);
@@ -57,6 +99,10 @@ pub trait Device: Any {
 pub struct DeviceContext<'a> {
     /// The virtual time.
     pub now: SimTime,
+    /// What the wall clock of `node` shows, in nanoseconds.
+    pub wall_ns: u64,
+    /// The device itself.
+    pub(crate) device: DeviceId,
     /// The node on whose behalf the call is made (for an event: the node that the device names itself).
     pub node: NodeId,
     /// The seeded streams.
@@ -70,7 +116,7 @@ pub struct DeviceContext<'a> {
 impl DeviceContext<'_> {
     /// Schedules a call of [`Device::fire`] with `token` at `at` (now, where `at` is past).
     pub fn schedule(&mut self, at: SimTime, token: u64) -> EventId {
-        self.queue.push(at.max(self.now), Event::Device(token))
+        self.queue.push(at.max(self.now), Event::Device(self.device, token))
     }
 
     /// Cancels a scheduled call; false where it has been made or was cancelled.
@@ -98,10 +144,17 @@ pub fn with<D: Device + Default, R>(f: impl FnOnce(&mut D, &mut DeviceContext<'_
 /// As [`with`], but `None` outside a simulation: for destructors, and for the host layer.
 pub fn try_with<D: Device + Default, R>(f: impl FnOnce(&mut D, &mut DeviceContext<'_>) -> R) -> Option<R> {
     context::try_with_device(
+        TypeId::of::<D>(),
         || Box::new(D::default()),
         |device, cx| {
             let device = device.as_any_mut().downcast_mut::<D>();
-            f(device.expect("invariant: one type of device in a world"), cx)
+            f(device.expect("invariant: a device is found by its type"), cx)
         },
     )
+}
+
+/// Whether a host layer may use a device: the calling thread belongs to a run that is no loose runtime's,
+/// and the world is not lent to somebody already.
+pub fn is_reachable() -> bool {
+    context::try_with_run(|shared| !shared.is_ambient && shared.world.try_borrow_mut().is_ok()) == Some(true)
 }

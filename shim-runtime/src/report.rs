@@ -102,7 +102,7 @@ fn describe_node(world: &World, id: NodeId, out: &mut String) {
     if count > MAX_TASKS {
         let _ = writeln!(out, "    … and {} more tasks", count - MAX_TASKS);
     }
-    if let Some(device) = &world.device {
+    for device in world.devices.iter() {
         let mut lines = Vec::new();
         device.describe(id, &mut lines);
         for line in lines {
@@ -131,8 +131,8 @@ fn describe_events(world: &World, out: &mut String) {
     for (at, event) in events.iter().take(MAX_EVENTS) {
         let what = match event {
             Event::Timer(_) => "a timer".to_owned(),
-            Event::Device(token) => {
-                world.device.as_ref().map_or_else(String::new, |device| device.describe_event(*token))
+            Event::Device(device, token) => {
+                world.devices.get(*device).map_or_else(String::new, |device| device.describe_event(*token))
             }
         };
         let _ = writeln!(out, "  next event at {at}: {what}");

@@ -243,8 +243,8 @@ fn close(shared: &Arc<Shared>) {
         let (queue, runtimes) =
             shared.with(|world| (std::mem::take(&mut world.queue), world.runtimes.close()));
         drop((queue, runtimes));
-        let device = shared.with(|world| world.device.take());
-        drop(device);
+        let devices = shared.with(|world| std::mem::take(&mut world.devices));
+        drop(devices);
     });
 }
 

@@ -1,13 +1,13 @@
 //! The world: the single owner of everything in a run.
 //!
-//! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the device. Must not poll or drop
+//! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the devices. Must not poll or drop
 //! foreign code. Invariant: whatever could run foreign code on drop is moved out before it is dropped.
 
 use std::task::Waker;
 
 use crate::clock::SimTime;
 use crate::config::Config;
-use crate::device::Device;
+use crate::device::Devices;
 use crate::host::futex::Futexes;
 use crate::node::process::Programs;
 use crate::node::signal::Signals;
@@ -35,7 +35,7 @@ pub(crate) struct World {
     pub(crate) signals: Signals,
     pub(crate) programs: Programs,
     pub(crate) futexes: Futexes,
-    pub(crate) device: Option<Box<dyn Device>>,
+    pub(crate) devices: Devices,
     /// A buffer that devices put wakers into, kept for its capacity.
     pub(crate) wakes: Vec<Waker>,
     /// A buffer for what the inbox held, kept for its capacity.
@@ -69,7 +69,7 @@ impl World {
             signals: Signals::new(),
             programs: Programs::new(),
             futexes: Futexes::default(),
-            device: None,
+            devices: Devices::default(),
             wakes: Vec::new(),
             woken: Vec::new(),
             last_polled: None,

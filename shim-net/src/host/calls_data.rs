@@ -6,6 +6,7 @@
 use std::io::{IoSlice, IoSliceMut};
 
 use libc::{c_int, c_long, c_void, iovec, size_t, sockaddr, socklen_t, ssize_t};
+use shim_fs::host::shared;
 use shim_runtime::host::raw;
 
 use super::table::{self, Mark};
@@ -108,7 +109,8 @@ pub(crate) unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: size_t
     // SAFETY: as the system call.
     let real = || raw::to_libc(unsafe { kernel(libc::SYS_read, [int(fd), buffer as usize, len]) });
     match table::mark(fd) {
-        Mark::None => real(),
+        // SAFETY: as this call.
+        Mark::None => unsafe { shared::read(fd, buffer, len) }.unwrap_or_else(real),
         Mark::Socket | Mark::Pipe => answer(
             "read",
             fd,
@@ -136,6 +138,12 @@ pub(crate) unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: size_t
 /// `buffer` must be valid to read for `len` bytes.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: size_t) -> ssize_t {
+    if table::mark(fd) == Mark::None
+        // SAFETY: as this call.
+        && let Some(written) = unsafe { shared::write(fd, buffer, len) }
+    {
+        return written;
+    }
     answer(
         "write",
         fd,
@@ -155,6 +163,12 @@ pub(crate) unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: siz
 /// `vector` must be valid to read for `count` entries, and each of them to write.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn readv(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t {
+    if table::mark(fd) == Mark::None
+        // SAFETY: as this call.
+        && let Some(read) = unsafe { shared::readv(fd, vector, count) }
+    {
+        return read;
+    }
     // SAFETY: as the system call.
     let real = || unsafe { kernel(libc::SYS_readv, [int(fd), vector as usize, int(count)]) };
     // SAFETY: the caller vouches for the entries.
@@ -178,6 +192,12 @@ pub(crate) unsafe extern "C" fn readv(fd: c_int, vector: *const iovec, count: c_
 /// `vector` must be valid to read for `count` entries, and each of them for its bytes.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn writev(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t {
+    if table::mark(fd) == Mark::None
+        // SAFETY: as this call.
+        && let Some(written) = unsafe { shared::writev(fd, vector, count) }
+    {
+        return written;
+    }
     answer(
         "writev",
         fd,
@@ -227,7 +247,8 @@ pub(crate) unsafe extern "C" fn splice(
 /// # Safety
 /// As the system call.
 unsafe fn between(call: c_long, out: c_int, from: c_int, arguments: [usize; 6]) -> ssize_t {
-    if table::mark(out).is_simulated() || table::mark(from).is_simulated() {
+    let is_simulated = |fd| table::mark(fd).is_simulated() || shared::is_file(fd);
+    if is_simulated(out) || is_simulated(from) {
         return super::fail(libc::EINVAL);
     }
     // SAFETY: as the system call.

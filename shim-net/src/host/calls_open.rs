@@ -261,7 +261,7 @@ pub(crate) extern "C" fn close(fd: c_int) -> c_int {
 /// Takes `fd` out of the tables, because its number is about to become free.
 pub(super) fn forget(fd: RawFd) {
     match table::mark(fd) {
-        Mark::None => {}
+        Mark::None => shim_fs::host::shared::forget(fd),
         Mark::Socket | Mark::Pipe => {
             fd::forget(fd);
             // Another world's: its table forgets it when it looks for it.

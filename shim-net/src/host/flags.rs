@@ -9,6 +9,7 @@
 use std::io;
 
 use libc::{c_int, c_ulong};
+use shim_fs::host::shared;
 use shim_runtime::host::raw;
 
 use super::table::{self, Mark};
@@ -23,6 +24,10 @@ const UNSENT_BYTES: c_ulong = 0x5411;
 /// As the system call.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: as this call.
+    if let Some(result) = unsafe { shared::fcntl(fd, command, argument) } {
+        return result;
+    }
     // SAFETY: as the system call.
     let result = unsafe { kernel(libc::SYS_fcntl, [int(fd), int(command), argument]) };
     if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
@@ -93,7 +98,10 @@ fn copied(fd: c_int, result: isize) -> c_int {
             table::set_mark(copy, Mark::Entropy);
             copy
         }
-        _ => copy,
+        _ => {
+            shared::copied(fd, copy);
+            copy
+        }
     }
 }
 

@@ -89,8 +89,8 @@ fn placeholder((reads, writes): (bool, bool), flags: c_int) -> io::Result<RawFd>
     if both < 0 { Err(io::Error::from_raw_os_error(-both as c_int)) } else { Ok(both as RawFd) }
 }
 
-/// `open(2)` of the FIFO whose file has the device and number of `key`.
-pub(super) fn open_fifo(key: (u64, u64), flags: c_int) -> io::Result<RawFd> {
+/// `open(2)` of the FIFO whose file has the number `key` on its node.
+pub(super) fn open_fifo(key: u64, flags: c_int) -> io::Result<RawFd> {
     let access = match flags & libc::O_ACCMODE {
         libc::O_RDONLY => (true, false),
         libc::O_WRONLY => (false, true),

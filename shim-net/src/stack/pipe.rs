@@ -22,8 +22,8 @@ const PAGE_BYTES: usize = 4096;
 /// How many pages a new pipe has.
 const PAGES: usize = 16;
 
-/// What names a FIFO on its node: the device and the number of its file.
-pub(crate) type FifoKey = (u64, u64);
+/// What names a FIFO on its node: the number of its file.
+pub(crate) type FifoKey = u64;
 
 /// One end of a pipe, or both in one (a FIFO that was opened for reading and writing).
 #[derive(Clone, Copy)]

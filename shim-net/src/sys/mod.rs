@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::task::Waker;
 
 use real::io::{ReadBuf, Ready};
+use shim_fs::special;
 use shim_runtime::device;
 use shim_runtime::device::DeviceContext;
 
@@ -72,7 +73,7 @@ pub fn pipe() -> io::Result<(SocketId, SocketId)> {
 ///
 /// # Errors
 /// `ENXIO` where a writer does not wait and nobody reads.
-pub(crate) fn fifo_open(key: (u64, u64), access: (bool, bool), waits: bool) -> io::Result<(SocketId, bool)> {
+pub(crate) fn fifo_open(key: u64, access: (bool, bool), waits: bool) -> io::Result<(SocketId, bool)> {
     call_here(|stack, _| stack.fifo_open(key, access, waits))
 }
 
@@ -120,9 +121,24 @@ pub(crate) fn pipe_resize(id: SocketId, bytes: usize) -> io::Result<()> {
 /// Gives the socket a local address.
 ///
 /// # Errors
-/// `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` where it has one.
+/// `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` where it has one. For a path also as `mknod(2)`.
 pub fn bind(id: SocketId, address: &Addr) -> io::Result<()> {
-    call(id, |stack, _| stack.bind(id, address))
+    let Addr::Unix(UnixAddr::Path(path)) = address else {
+        return call(id, |stack, _| stack.bind(id, address));
+    };
+    let made = special::make(path, special::Special::Socket, 0o777).map_err(|errno| match errno.0 {
+        libc::EEXIST => Errno::EADDRINUSE,
+        other => Errno(other),
+    })?;
+    if made.is_some() {
+        // A socket that had the name before lost it with its file.
+        unlink(path);
+    }
+    call(id, |stack, _| stack.bind(id, address)).inspect_err(|_| {
+        if made.is_some() {
+            special::take_back(path);
+        }
+    })
 }
 
 /// Makes the socket take connections.

@@ -11,6 +11,7 @@ pub(crate) mod entropy;
 pub(crate) mod futex;
 pub(crate) mod identity;
 mod kill;
+mod mutex;
 pub mod next;
 pub(crate) mod process;
 pub(crate) mod pthread;
@@ -36,6 +37,11 @@ pub fn in_run() -> bool {
 /// Fills `bytes` with entropy of the current node; false outside a simulation.
 pub fn fill_entropy(bytes: &mut [u8]) -> bool {
     entropy::fill(bytes)
+}
+
+/// Whether the calling thread holds locks of C libraries.
+pub(crate) fn holds_locks() -> bool {
+    mutex::holds_any()
 }
 
 fn is_own_thread() -> bool {

@@ -182,17 +182,20 @@ fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
         if world.node(id).machine != id {
             return Vec::new();
         }
-        let Some(device) = world.device.as_mut() else { return Vec::new() };
         let mut wakes = Vec::new();
-        let mut cx = DeviceContext {
-            now: shared.now.get(),
-            node: id,
-            rng: &mut world.streams,
-            wakes: &mut wakes,
-            queue: &mut world.queue,
-            trace: &mut world.trace,
-        };
-        device.node_changed(id, &world.nodes[id.0 as usize].name, change, &mut cx);
+        for (device_id, device) in world.devices.iter_mut() {
+            let mut cx = DeviceContext {
+                device: device_id,
+                now: shared.now.get(),
+                wall_ns: context::wall_ns_of(shared, &world.nodes, id),
+                node: id,
+                rng: &mut world.streams,
+                wakes: &mut wakes,
+                queue: &mut world.queue,
+                trace: &mut world.trace,
+            };
+            device.node_changed(id, &world.nodes[id.0 as usize].name, change, &mut cx);
+        }
         wakes
     });
     for waker in wakes {

@@ -166,6 +166,21 @@ impl Handle {
         })
     }
 
+    /// As [`Handle::spawn_blocking`], for what runs although the runtime shuts down; `None` where it is down.
+    #[track_caller]
+    pub(crate) fn spawn_mandatory_blocking<F, R>(&self, func: F) -> Option<JoinHandle<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let runtime = self.runtime;
+        let is_up =
+            self.shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| !state.is_shut_down));
+        let on =
+            SpawnOn { node: self.node, runtime, location: Location::caller(), what: "mandatory blocking" };
+        is_up.then(|| self.inside(|| task::spawn_blocking_on(&self.shared, func, on)))
+    }
+
     /// Runs `future` to its end on the calling thread. On a single-threaded runtime, this does not run its tasks:
     /// `Runtime::block_on` does.
     ///

@@ -31,7 +31,7 @@ pub use task_hooks::TaskMeta;
 pub const CONTEXT_MISSING_ERROR: &str =
     "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
 
-/// tokio's text for an operation whose runtime is gone.
+/// tokio's text for an operation whose runtime was shut down.
 pub const SHUTTING_DOWN_ERROR: &str = "A Tokio 1.x context was found, but it is being shutdown.";
 
 /// Whether `error` is that of an operation whose runtime was shut down.

@@ -5,9 +5,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::{CONTEXT_MISSING_ERROR, RuntimeId, SHUTTING_DOWN_ERROR};
 use crate::context::{self, Shared};
+use crate::device::DeviceContext;
 
 /// The number of the current runtime, with which a socket is about to be registered.
 ///
@@ -44,12 +46,25 @@ pub fn shutdown_error() -> io::Error {
     io::Error::other(SHUTTING_DOWN_ERROR)
 }
 
-/// Tells the world's device that `runtime` has ended.
+/// Tells the world's devices that `runtime` has ended.
 pub(super) fn tell_device(shared: &Arc<Shared>, runtime: RuntimeId) {
-    if shared.with(|world| world.device.is_none()) {
-        return;
-    }
     let node = shared.current.get().node;
-    let never = || unreachable!("invariant: the device was there a moment ago");
-    context::with_device_of(shared, node, never, |device, cx| device.runtime_ended(runtime.0, cx));
+    let wakes = shared.with(|world| {
+        let mut wakes = Vec::new();
+        for (device_id, device) in world.devices.iter_mut() {
+            let mut cx = DeviceContext {
+                device: device_id,
+                now: shared.now.get(),
+                wall_ns: context::wall_ns_of(shared, &world.nodes, node),
+                node,
+                rng: &mut world.streams,
+                wakes: &mut wakes,
+                queue: &mut world.queue,
+                trace: &mut world.trace,
+            };
+            device.runtime_ended(runtime.0, &mut cx);
+        }
+        wakes
+    });
+    wakes.into_iter().for_each(Waker::wake);
 }

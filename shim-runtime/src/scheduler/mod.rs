@@ -26,6 +26,7 @@ pub(crate) use workers::hold_worker;
 
 use crate::clock::SimTime;
 use crate::context::{Current, Entered, Shared, Wait};
+use crate::device::DeviceId;
 use crate::external;
 use crate::node::State;
 use crate::report::{Stall, Stalled};
@@ -45,7 +46,7 @@ pub(crate) enum Event {
     /// A timer: wake whoever waits for it.
     Timer(Waker),
     /// The device's, with its token.
-    Device(u64),
+    Device(DeviceId, u64),
 }
 
 /// What one step did.
@@ -204,18 +205,20 @@ fn fire_due(shared: &Shared, world: &mut World) {
                 world.record(shared.now.get(), Kind::Timer, number, 0);
                 world.wakes.push(waker);
             }
-            Event::Device(token) => {
+            Event::Device(device, token) => {
                 world.record(shared.now.get(), Kind::Device, number, token);
-                fire_device(shared, world, token);
+                fire_device(shared, world, device, token);
             }
         }
     }
 }
 
-fn fire_device(shared: &Shared, world: &mut World, token: u64) {
-    let Some(device) = world.device.as_mut() else { return };
+fn fire_device(shared: &Shared, world: &mut World, id: DeviceId, token: u64) {
+    let Some(device) = world.devices.of(id) else { return };
     let mut cx = crate::device::DeviceContext {
+        device: id,
         now: shared.now.get(),
+        wall_ns: shared.wall_base_ns + shared.now.get().nanos(),
         node: crate::node::NodeId(0),
         rng: &mut world.streams,
         wakes: &mut world.wakes,

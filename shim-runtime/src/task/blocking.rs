@@ -27,6 +27,20 @@ where
     Handle::current().spawn_blocking(f)
 }
 
+/// As [`spawn_blocking`], for what must happen once it was asked for (a file's write): it runs although the
+/// runtime shuts down before it began. `None` where the runtime is down already.
+///
+/// # Panics
+/// Outside a runtime.
+#[track_caller]
+pub fn spawn_mandatory_blocking<F, R>(f: F) -> Option<JoinHandle<R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    Handle::current().spawn_mandatory_blocking(f)
+}
+
 pub(crate) fn spawn_blocking_on<F, R>(shared: &Arc<Shared>, f: F, on: SpawnOn) -> JoinHandle<R>
 where
     F: FnOnce() -> R + Send + 'static,

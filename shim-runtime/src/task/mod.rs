@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 pub(crate) use blocking::spawn_blocking_on;
-pub use blocking::{block_in_place, spawn_blocking};
+pub use blocking::{block_in_place, spawn_blocking, spawn_mandatory_blocking};
 #[cfg(tokio_unstable)]
 pub use builder::Builder;
 pub use id::{Id, id, try_id};

@@ -9,6 +9,10 @@
 mod adopted;
 mod driver;
 pub(crate) mod guest;
+mod outlive;
+
+pub(crate) use outlive::end_if_node_is_gone;
+pub use outlive::wait_or_fail;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -38,6 +42,8 @@ pub(crate) struct SimThread {
     parker: Parker,
     /// It must unwind (or never run again) instead of going on.
     killed: AtomicBool,
+    /// It waits in a call that fails instead, where it is killed.
+    survives: AtomicBool,
     /// A stand-in driver that is no longer needed.
     retired: AtomicBool,
     /// An adopted thread that has begun.
@@ -386,13 +392,15 @@ pub(crate) fn wait_for_end(shared: &Arc<Shared>) {
 /// A worker gives the baton to the driver and waits for it.
 fn give_back(shared: &Shared, may_unwind: bool) {
     let me = own().expect("invariant: only threads of a world block").thread;
+    // One that outlived its node ends where it waits next.
+    end_if_killed(shared, &me, may_unwind);
     let driver = shared.with(|world| world.threads.driver());
     driver.run_and_wait(&me);
     end_if_killed(shared, &me, may_unwind);
 }
 
 fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
-    if !me.killed.load(Ordering::Acquire) {
+    if !me.killed.load(Ordering::Acquire) || me.survives.load(Ordering::Acquire) {
         return;
     }
     if may_unwind {

@@ -3,8 +3,11 @@
 //! Must not know seeds beyond the one. Invariant: the run's result is told, never printed.
 
 use std::future::Future;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use shim_fs::control::{self, Image};
 use shim_runtime::config::{Config, Policy};
 pub use shim_runtime::run::Failure;
 use shim_runtime::run::{self, MainRuntime};
@@ -17,6 +20,8 @@ pub struct Builder {
     config: Config,
     start_paused: bool,
     links: LinkSettings,
+    image: Image,
+    pass_through: Vec<PathBuf>,
 }
 
 /// A run that ended well.
@@ -52,6 +57,8 @@ impl Builder {
             config: shim_runtime::sweep::config_from_environment(),
             start_paused: false,
             links: LinkSettings::default(),
+            image: Image::default(),
+            pass_through: Vec::new(),
         }
     }
 
@@ -121,6 +128,18 @@ impl Builder {
         self
     }
 
+    /// What the files of nodes are laid over.
+    pub fn disk_image(&mut self, image: Image) -> &mut Self {
+        self.image = image;
+        self
+    }
+
+    /// Lets the files below `path` be the machine's own, on every node.
+    pub fn pass_through(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pass_through.push(path.into());
+        self
+    }
+
     /// Runs `main`'s future on the node `test` of a new world, on a fresh thread, to its end.
     ///
     /// # Errors
@@ -134,10 +153,12 @@ impl Builder {
         Fut::Output: Send,
     {
         let runtime = MainRuntime { start_paused: self.start_paused, ..MainRuntime::default() };
-        let links = self.links.clone();
+        let (links, image, paths) = (self.links.clone(), self.image, self.pass_through.clone());
         let (result, report, summary) = shim_runtime::sweep::on_fresh_thread(|| {
             let (result, report, summary) = run::run(self.config.clone(), runtime, || async move {
                 links.apply(&mut Link::default_of_world());
+                control::set_default_image(image);
+                paths.iter().for_each(|path| control::pass_through_by_default(path.as_os_str().as_bytes()));
                 main().await
             });
             (result, report, summary)

@@ -15,6 +15,7 @@
 #[doc(hidden)]
 pub mod __private;
 mod builder;
+mod disk;
 mod link;
 mod network;
 mod node;
@@ -22,6 +23,10 @@ mod node;
 mod program;
 
 pub use builder::{Builder, Failure, Report};
+pub use disk::{
+    Disk, DiskOp, DiskStats, Image, Journal, PowerLoss, capture_stderr, capture_stdout, captured_stderr,
+    captured_stdout, close_stdin, disk, feed_stdin,
+};
 pub use link::{Link, default_link, link, link_oneway};
 pub use network::{
     NetworkStats, addresses, heal, hold, lookup, network_stats, partition, partition_oneway, register_name,

@@ -5,9 +5,12 @@
 use std::error::Error;
 use std::future::Future;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shim_fs::control::Image;
 use shim_runtime::NodeId;
 use shim_runtime::node::{self, Crash, NodeMain};
 
@@ -82,11 +85,13 @@ pub(crate) fn id(name: &str) -> NodeId {
 pub struct NodeBuilder {
     name: String,
     addresses: Vec<IpAddr>,
+    image: Option<Image>,
+    pass_through: Vec<PathBuf>,
 }
 
 /// Begins a node called `name`; the name resolves to its addresses.
 pub fn node(name: impl Into<String>) -> NodeBuilder {
-    NodeBuilder { name: name.into(), addresses: Vec::new() }
+    NodeBuilder { name: name.into(), addresses: Vec::new(), image: None, pass_through: Vec::new() }
 }
 
 impl NodeBuilder {
@@ -96,12 +101,30 @@ impl NodeBuilder {
         self
     }
 
+    /// What the node's files are laid over.
+    pub fn disk_image(mut self, image: Image) -> NodeBuilder {
+        self.image = Some(image);
+        self
+    }
+
+    /// Lets the files below `path` be the machine's own on this node.
+    pub fn pass_through(mut self, path: impl Into<PathBuf>) -> NodeBuilder {
+        self.pass_through.push(path.into());
+        self
+    }
+
     #[track_caller]
     fn make(self, main: NodeMain) -> NodeId {
         // The node is entered into the network before its main function runs: it starts when it is polled.
         let id = node::spawn_node(&self.name, main);
         if !self.addresses.is_empty() {
             shim_net::control::set_addresses(id, self.addresses);
+        }
+        if let Some(image) = self.image {
+            shim_fs::control::set_image(id, image);
+        }
+        for path in &self.pass_through {
+            shim_fs::control::pass_through(id, path.as_os_str().as_bytes());
         }
         id
     }

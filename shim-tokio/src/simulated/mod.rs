@@ -25,7 +25,8 @@ pub mod runtime;
 pub mod task;
 
 #[cfg(feature = "fs")]
-pub mod fs;
+pub use shim_fs::mirror as fs;
+
 #[cfg(feature = "process")]
 pub mod process;
 #[cfg(feature = "signal")]

@@ -23,6 +23,4 @@ pub use real::io::{ReadHalf, WriteHalf, split};
 pub use std::io::{Error, ErrorKind, Result, SeekFrom};
 
 #[cfg(feature = "io-std")]
-mod standard;
-#[cfg(feature = "io-std")]
-pub use standard::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
+pub use shim_fs::mirror::standard::{Stderr, Stdin, Stdout, stderr, stdin, stdout};

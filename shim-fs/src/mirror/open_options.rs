@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::File;
+use super::{File, on_pool};
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
@@ -46,8 +46,12 @@ impl OpenOptions {
     ///
     /// # Errors
     /// As std's.
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        self.0.open(path).map(File::from_std)
+        let (options, path) = (self.0.clone(), path.as_ref().to_owned());
+        on_pool(move || options.open(path)).await.map(File::from_std)
     }
 }
 
