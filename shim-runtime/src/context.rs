@@ -155,10 +155,7 @@ pub(crate) fn is_member(shared: &Arc<Shared>) -> bool {
 
 /// Whether the calling thread runs inside a simulation.
 pub fn in_simulation() -> bool {
-    WORLD.is_set()
-        || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
-        || pthread::is_adopted()
-        || run::has_ambient()
+    WORLD.is_set() || holds_guard() || pthread::is_adopted() || run::has_ambient()
 }
 
 /// The run that the calling thread is in.
@@ -174,26 +171,34 @@ pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R>
     if let Some(shared) = pthread::run_of_adopted() {
         return Some(f(&shared));
     }
-    let shared = ENTERED
-        .try_with(|entered| entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared)))
-        .ok()
-        .flatten()
-        .or_else(run::existing_ambient)?;
+    let shared = guarded().or_else(run::existing_ambient)?;
     Some(f(&shared))
 }
 
-/// Calls `f` with the run that the calling thread belongs to, for the host layer: not where a runtime was
-/// merely entered by a guard. Safe at any time, also while a thread ends.
+/// The run that the calling thread entered last by a guard it still holds.
+fn guarded() -> Option<Arc<Shared>> {
+    let last = |entered: &RefCell<Vec<Guarded>>| {
+        entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared))
+    };
+    ENTERED.try_with(last).ok().flatten()
+}
+
+fn holds_guard() -> bool {
+    ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
+}
+
+/// Calls `f` with the run that the calling thread belongs to, for the host layer: also while it holds a guard, for it
+/// has the baton meanwhile, and must give it away where it waits. Safe at any time, also while a thread ends.
 pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     if WORLD.is_set() {
         return Some(WORLD.with(f));
     }
-    pthread::run_of_adopted().or_else(run::existing_ambient).map(|shared| f(&shared))
+    pthread::run_of_adopted().or_else(guarded).or_else(run::existing_ambient).map(|shared| f(&shared))
 }
 
 /// Whether the calling thread belongs to a run.
 pub(crate) fn in_run() -> bool {
-    WORLD.is_set() || pthread::is_adopted() || run::has_ambient()
+    WORLD.is_set() || pthread::is_adopted() || holds_guard() || run::has_ambient()
 }
 
 /// The run that the calling thread belongs to.

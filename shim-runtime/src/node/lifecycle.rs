@@ -227,6 +227,7 @@ pub(super) fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeC
         let signals = shared.with(|world| signal::forget(&mut world.signals, id));
         drop(signals);
         end_tasks(shared, |task| task.node == id);
+        threads::end_threads_of(shared, id);
     }
 }
 
@@ -345,7 +346,8 @@ fn end_one(shared: &Arc<Shared>, task: TaskRef) {
             Body::Root => None,
             Body::Thread(thread) => {
                 threads::kill(thread);
-                entry.header.notify();
+                // It may have been woken already, and have stood among those that a pause kept.
+                shared.inbox.push(task);
                 None
             }
             Body::Job(_) => Some((entry.node, entry.runtime, None)),

@@ -37,6 +37,7 @@ pub(crate) fn drive<R>(
         let (task, header) = add_entry_for(shared, Body::Root, "main", current, location);
         let waker = Waker::from(Arc::clone(&header));
         let _entry = Entry { shared, task, header: Arc::clone(&header) };
+        let _role = threads::Role::of(shared);
         let mut cx = Context::from_waker(&waker);
         run_loop(shared, |picked| {
             if picked != task {
