@@ -95,8 +95,9 @@ impl Net {
 
     /// The reactor's turn: tells each marked registration what its socket is ready for.
     fn turn(&mut self, cx: &mut DeviceContext<'_>) {
-        for (id, key) in std::mem::take(&mut self.marked) {
-            let stack = self.stack(id.node());
+        for (id, key) in self.marked.drain(..) {
+            // A socket has a stack.
+            let stack = &mut self.stacks[id.node() as usize];
             stack.turn(id, key);
             cx.wakes.append(&mut stack.fx.wakes);
         }

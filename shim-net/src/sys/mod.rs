@@ -42,7 +42,7 @@ fn call<R>(id: SocketId, f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> R
 
 /// Enters the world on behalf of the node that the calling code runs on.
 fn call_here<R>(f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>) -> io::Result<R> {
-    device::with::<Net, _>(|net, cx| net.call(cx.node.0, cx, f)).map_err(io::Error::from)
+    device::with::<Net, _>(|net, cx| net.call(cx.node().0, cx, f)).map_err(io::Error::from)
 }
 
 /// Makes a socket on the current node.

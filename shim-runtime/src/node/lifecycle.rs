@@ -187,8 +187,9 @@ fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
             let mut cx = DeviceContext {
                 device: device_id,
                 now: shared.now.get(),
-                wall_ns: context::wall_ns_of(shared, &world.nodes, id),
-                node: id,
+                wall_base_ns: shared.wall_base_ns,
+                caller: id,
+                nodes: &world.nodes,
                 rng: &mut world.streams,
                 wakes: &mut wakes,
                 queue: &mut world.queue,

@@ -4,7 +4,7 @@
 //! workers. Must not poll or call hooks. Invariant: a worker that is parked polls nothing until it is unparked,
 //! and a task that found no worker is made ready again when one is free.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +62,10 @@ pub(crate) struct RuntimeState {
     pub(crate) name: Option<String>,
     thread_name: Option<Arc<str>>,
     pub(crate) is_shut_down: bool,
+    /// Whether it is in the world: not once it has ended.
+    is_alive: bool,
+    /// Whether it is among the runtimes whose workers may be awake.
+    is_awake: bool,
     /// Whether it is a `LocalRuntime`, with local tasks of its own.
     pub(crate) is_local: bool,
     pub(crate) has_timers: bool,
@@ -100,6 +104,8 @@ impl RuntimeState {
             name: None,
             thread_name: None,
             is_shut_down: false,
+            is_alive: true,
+            is_awake: true,
             is_local: false,
             has_timers: true,
             has_io: true,
@@ -195,19 +201,21 @@ impl RuntimeState {
         (single && self.cores.first() == current.task.map(|task| task.id).as_ref()).then_some(0)
     }
 
-    /// There is nothing to do: whoever is not parked parks. How many did.
-    pub(crate) fn park_all(&mut self) -> usize {
+    /// There is nothing to do: whoever is not parked parks. How many did, and whether some still do not.
+    fn park_all(&mut self) -> (usize, bool) {
         if self.flavor == RuntimeFlavor::CurrentThread && self.driven == 0 {
-            return 0;
+            return (0, true);
         }
-        let mut count = 0;
-        for worker in &mut self.workers {
-            if !worker.is_parked && !worker.is_held {
+        let (mut count, mut some_wake) = (0, false);
+        for worker in self.workers.iter_mut().filter(|worker| !worker.is_parked) {
+            if worker.is_held {
+                some_wake = true;
+            } else {
                 worker.park();
                 count += 1;
             }
         }
-        count
+        (count, some_wake)
     }
 
     /// Worker `index` waits in the middle of a poll, or no longer does: the tasks that may go on then.
@@ -279,51 +287,75 @@ impl RuntimeState {
 /// The runtimes of a world: those that live, and what is remembered of those that ended.
 #[derive(Default)]
 pub(crate) struct Runtimes {
-    alive: BTreeMap<RuntimeId, RuntimeState>,
-    ended: BTreeMap<RuntimeId, RuntimeState>,
-    next: u64,
+    /// Every runtime that there ever was, by its number; those of a world begin with 1.
+    ever: Vec<RuntimeState>,
+    living: usize,
+    /// Those that may have workers who do not park: whoever was looked at to be changed since the last idle moment.
+    awake: Vec<RuntimeId>,
 }
 
 impl Runtimes {
+    fn place(id: RuntimeId) -> usize {
+        (id.0 as usize).wrapping_sub(1)
+    }
+
+    fn add(&mut self, state: RuntimeState) -> RuntimeId {
+        self.ever.push(state);
+        self.living += 1;
+        let id = RuntimeId(self.ever.len() as u64);
+        self.awake.push(id);
+        id
+    }
+
+    /// A runtime has ended: what the program wanted to be called for.
+    fn end(&mut self, id: RuntimeId) -> Option<(Hooks, TaskHooks)> {
+        let state = self.get_mut(&id)?;
+        state.is_alive = false;
+        let hooks = (std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks));
+        self.living -= 1;
+        Some(hooks)
+    }
+
     pub(crate) fn get(&self, id: &RuntimeId) -> Option<&RuntimeState> {
-        self.alive.get(id)
+        self.get_ever(id).filter(|state| state.is_alive)
     }
 
     pub(crate) fn get_mut(&mut self, id: &RuntimeId) -> Option<&mut RuntimeState> {
-        self.alive.get_mut(id)
+        let state = self.ever.get_mut(Runtimes::place(*id)).filter(|state| state.is_alive)?;
+        if !std::mem::replace(&mut state.is_awake, true) {
+            self.awake.push(*id);
+        }
+        Some(state)
     }
 
     /// Every runtime ends with its run: what the program wanted to be called for.
     pub(crate) fn close(&mut self) -> Vec<(Hooks, TaskHooks)> {
-        let mut hooks = Vec::new();
-        for (id, mut state) in std::mem::take(&mut self.alive) {
-            hooks.push((std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks)));
-            state.is_shut_down = true;
-            self.ended.insert(id, state);
-        }
+        let all = 1..=self.ever.len() as u64;
+        let hooks = all.filter_map(|number| self.end(RuntimeId(number))).collect();
+        self.ever.iter_mut().for_each(|state| state.is_shut_down = true);
         hooks
     }
 
     /// What the worker threads of the newest multi-threaded runtime are called.
     pub(crate) fn worker_name(&self) -> Arc<str> {
-        let threaded = |state: &&RuntimeState| state.flavor == RuntimeFlavor::MultiThread;
-        let newest = self.alive.values().rev().find(threaded);
+        let threaded = |state: &&RuntimeState| state.is_alive && state.flavor == RuntimeFlavor::MultiThread;
+        let newest = self.ever.iter().rev().find(threaded);
         newest.map_or_else(|| Arc::from("tokio-rt-worker"), RuntimeState::thread_name)
     }
 
     /// Also where the runtime has ended: for metrics, which outlive it.
     pub(crate) fn get_ever(&self, id: &RuntimeId) -> Option<&RuntimeState> {
-        self.alive.get(id).or_else(|| self.ended.get(id))
+        self.ever.get(Runtimes::place(*id))
     }
 
     /// Whether there are runtimes other than the node's own.
     pub(crate) fn any_loose(&self) -> bool {
-        self.alive.len() > 1
+        self.living > 1
     }
 
     /// Notes that a worker of a runtime was busy.
     pub(crate) fn charge(&mut self, id: RuntimeId, worker: u32, nanos: u64) {
-        let worker = self.alive.get_mut(&id).and_then(|state| state.workers.get_mut(worker as usize));
+        let worker = self.get_mut(&id).and_then(|state| state.workers.get_mut(worker as usize));
         if let Some(worker) = worker {
             worker.busy += Duration::from_nanos(nanos);
         }
@@ -332,12 +364,20 @@ impl Runtimes {
     /// Parks the workers that have nothing to do; the hooks to call, with the runtimes that they belong to.
     pub(crate) fn park(&mut self) -> Vec<(RuntimeId, Hook)> {
         let mut hooks = Vec::new();
-        for (id, state) in &mut self.alive {
-            let count = state.park_all();
+        let ever = &mut self.ever;
+        // The order of their numbers, not that in which they were woken: it is the order of the hooks.
+        self.awake.sort_unstable();
+        self.awake.retain(|id| {
+            let Some(state) = ever.get_mut(Runtimes::place(*id)).filter(|state| state.is_alive) else {
+                return false;
+            };
+            let count;
+            (count, state.is_awake) = state.park_all();
             if let Some(hook) = &state.hooks.park {
                 hooks.extend((0..count).map(|_| (*id, Arc::clone(hook))));
             }
-        }
+            state.is_awake
+        });
         hooks
     }
 }
@@ -346,21 +386,12 @@ impl Runtimes {
 pub(crate) fn add_runtime(shared: &Shared, flavor: RuntimeFlavor, workers: usize) -> RuntimeId {
     shared.with(|world| {
         let workers = if workers == 0 { world.config.cpus } else { workers };
-        let runtimes = &mut world.runtimes;
-        runtimes.next += 1;
-        let id = RuntimeId(runtimes.next);
-        runtimes.alive.insert(id, RuntimeState::new(flavor, workers));
-        id
+        world.runtimes.add(RuntimeState::new(flavor, workers))
     })
 }
 
 /// Takes a runtime that has ended out of the world; its numbers are kept.
 pub(crate) fn end_runtime(shared: &Shared, id: RuntimeId) {
-    let hooks = shared.with(|world| {
-        let mut state = world.runtimes.alive.remove(&id)?;
-        let hooks = (std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks));
-        world.runtimes.ended.insert(id, state);
-        Some(hooks)
-    });
+    let hooks = shared.with(|world| world.runtimes.end(id));
     drop(hooks);
 }

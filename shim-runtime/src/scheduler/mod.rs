@@ -218,8 +218,9 @@ fn fire_device(shared: &Shared, world: &mut World, id: DeviceId, token: u64) {
     let mut cx = crate::device::DeviceContext {
         device: id,
         now: shared.now.get(),
-        wall_ns: shared.wall_base_ns + shared.now.get().nanos(),
-        node: crate::node::NodeId(0),
+        wall_base_ns: shared.wall_base_ns,
+        caller: crate::node::NodeId(0),
+        nodes: &world.nodes,
         rng: &mut world.streams,
         wakes: &mut world.wakes,
         queue: &mut world.queue,
