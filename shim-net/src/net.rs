@@ -106,6 +106,10 @@ impl Net {
     /// Carries away what the stack of `node` has left: packets, wakers, timers.
     pub(crate) fn flush(&mut self, node: u32, cx: &mut DeviceContext<'_>) {
         let place = node as usize;
+        let stack = &self.stacks[place];
+        if stack.fx.is_empty() && stack.cancels.is_empty() && self.fabric.outcomes.is_empty() {
+            return;
+        }
         while let Some(packet) = self.stacks[place].fx.outbox.pop_front() {
             self.deliver(node, packet, cx);
         }

@@ -87,6 +87,8 @@ pub(crate) struct RuntimeState {
     #[cfg(tokio_unstable)]
     pub(crate) forced_yields: u64,
     pub(crate) workers: Vec<Worker>,
+    /// How many of them are not parked.
+    awake: usize,
     /// Which worker polled last: they take turns.
     turn: usize,
     /// How many callers drive it: a single-threaded one polls its tasks only while there are any.
@@ -122,6 +124,7 @@ impl RuntimeState {
             #[cfg(tokio_unstable)]
             forced_yields: 0,
             workers: Vec::new(),
+            awake: 0,
             turn: 0,
             driven: 0,
             cores: Vec::new(),
@@ -139,6 +142,7 @@ impl RuntimeState {
             worker.park();
         }
         self.workers = vec![worker; workers.max(1)];
+        self.awake = if flavor == RuntimeFlavor::MultiThread { 0 } else { self.workers.len() };
     }
 
     pub(crate) fn set_thread_name(&mut self, name: Option<Arc<str>>) {
@@ -181,6 +185,7 @@ impl RuntimeState {
         let parked = worker.is_parked;
         if parked {
             worker.unpark();
+            self.awake += 1;
         }
         parked
     }
@@ -206,16 +211,21 @@ impl RuntimeState {
         if self.flavor == RuntimeFlavor::CurrentThread && self.driven == 0 {
             return (0, true);
         }
-        let (mut count, mut some_wake) = (0, false);
-        for worker in self.workers.iter_mut().filter(|worker| !worker.is_parked) {
-            if worker.is_held {
-                some_wake = true;
-            } else {
+        let mut parked = 0;
+        // Mostly it is the one that polled last.
+        let from_last = (self.turn..self.workers.len()).chain(0..self.turn);
+        for place in from_last {
+            if parked == self.awake {
+                break;
+            }
+            let worker = &mut self.workers[place];
+            if !worker.is_parked && !worker.is_held {
                 worker.park();
-                count += 1;
+                parked += 1;
             }
         }
-        (count, some_wake)
+        self.awake -= parked;
+        (parked, self.awake > 0)
     }
 
     /// Worker `index` waits in the middle of a poll, or no longer does: the tasks that may go on then.
@@ -248,6 +258,7 @@ impl RuntimeState {
     pub(crate) fn stop_workers(&mut self) {
         self.is_shut_down = true;
         self.workers.iter_mut().filter(|worker| worker.is_parked).for_each(Worker::unpark);
+        self.awake = self.workers.len();
     }
 
     /// Whether this task is ready, and kept here until a worker is free.
@@ -365,8 +376,6 @@ impl Runtimes {
     pub(crate) fn park(&mut self) -> Vec<(RuntimeId, Hook)> {
         let mut hooks = Vec::new();
         let ever = &mut self.ever;
-        // The order of their numbers, not that in which they were woken: it is the order of the hooks.
-        self.awake.sort_unstable();
         self.awake.retain(|id| {
             let Some(state) = ever.get_mut(Runtimes::place(*id)).filter(|state| state.is_alive) else {
                 return false;
@@ -378,6 +387,8 @@ impl Runtimes {
             }
             state.is_awake
         });
+        // In the order of their numbers, not in that in which they were looked at.
+        hooks.sort_by_key(|(id, _)| *id);
         hooks
     }
 }
