@@ -56,16 +56,28 @@ impl Worker {
 /// How long a worker is busy with starting, at least: nothing takes no time.
 const START_COST: Duration = Duration::from_nanos(1_000);
 
-/// A runtime, as the world knows it.
+/// A runtime, as the world knows it. What every poll looks at stands first, in one line of the processor's cache.
+#[repr(C)]
 pub(crate) struct RuntimeState {
     pub(crate) flavor: RuntimeFlavor,
-    pub(crate) name: Option<String>,
-    thread_name: Option<Arc<str>>,
-    pub(crate) is_shut_down: bool,
     /// Whether it is in the world: not once it has ended.
     is_alive: bool,
     /// Whether it is among the runtimes whose workers may be awake.
     is_awake: bool,
+    /// Whether workers have hooks.
+    has_hooks: bool,
+    /// How many callers drive it: a single-threaded one polls its tasks only while there are any.
+    driven: u32,
+    pub(crate) workers: Vec<Worker>,
+    /// How many of them are not parked.
+    awake: usize,
+    /// Which worker polled last: they take turns.
+    turn: usize,
+    hooks: Hooks,
+    pub(crate) task_hooks: TaskHooks,
+    pub(crate) name: Option<String>,
+    thread_name: Option<Arc<str>>,
+    pub(crate) is_shut_down: bool,
     /// Whether it is a `LocalRuntime`, with local tasks of its own.
     pub(crate) is_local: bool,
     pub(crate) has_timers: bool,
@@ -78,21 +90,12 @@ pub(crate) struct RuntimeState {
     /// Blocking closures that have not ended, begun or not.
     pub(crate) jobs: usize,
     blocked: VecDeque<TaskRef>,
-    pub(crate) hooks: Hooks,
-    pub(crate) task_hooks: TaskHooks,
     /// Whether a panic of a task ends it, and one did.
     pub(crate) ends_on_panic: bool,
     pub(crate) has_panicked: bool,
     /// How often a task's budget was spent.
     #[cfg(tokio_unstable)]
     pub(crate) forced_yields: u64,
-    pub(crate) workers: Vec<Worker>,
-    /// How many of them are not parked.
-    awake: usize,
-    /// Which worker polled last: they take turns.
-    turn: usize,
-    /// How many callers drive it: a single-threaded one polls its tasks only while there are any.
-    driven: u32,
     /// The callers of `block_on`, by their tasks; the first has the core of a single-threaded runtime.
     cores: Vec<u64>,
     /// Ready tasks that found no worker.
@@ -108,6 +111,7 @@ impl RuntimeState {
             is_shut_down: false,
             is_alive: true,
             is_awake: true,
+            has_hooks: false,
             is_local: false,
             has_timers: true,
             has_io: true,
@@ -143,6 +147,21 @@ impl RuntimeState {
         }
         self.workers = vec![worker; workers.max(1)];
         self.awake = if flavor == RuntimeFlavor::MultiThread { 0 } else { self.workers.len() };
+    }
+
+    pub(crate) fn set_hooks(&mut self, hooks: Hooks) {
+        let Hooks { start, stop, park, unpark } = &hooks;
+        self.has_hooks = [start, stop, park, unpark].into_iter().any(Option::is_some);
+        self.hooks = hooks;
+    }
+
+    /// What is to be called when a worker wakes.
+    pub(crate) fn unpark_hook(&self) -> Option<&Hook> {
+        if self.has_hooks { self.hooks.unpark.as_ref() } else { None }
+    }
+
+    fn park_hook(&self) -> Option<&Hook> {
+        if self.has_hooks { self.hooks.park.as_ref() } else { None }
     }
 
     pub(crate) fn set_thread_name(&mut self, name: Option<Arc<str>>) {
@@ -382,7 +401,7 @@ impl Runtimes {
             };
             let count;
             (count, state.is_awake) = state.park_all();
-            if let Some(hook) = &state.hooks.park {
+            if let Some(hook) = state.park_hook() {
                 hooks.extend((0..count).map(|_| (*id, Arc::clone(hook))));
             }
             state.is_awake

@@ -294,7 +294,7 @@ fn take(shared: &Shared, world: &mut World, task: TaskRef, current: &mut Current
                 let (worker, was_parked) = runtime.serve(task)?;
                 current.worker = Some(worker);
                 current.entered = Entered::into(runtime.flavor);
-                if let (true, Some(hook)) = (was_parked, &runtime.hooks.unpark) {
+                if let (true, Some(hook)) = (was_parked, runtime.unpark_hook()) {
                     world.unpark_hooks.push((entry.runtime, Arc::clone(hook)));
                     shared.has_hooks.set(true);
                 }
