@@ -2,6 +2,7 @@
 //!
 //! Owns what a program sees of workers, hooks, numbers and shutdown. Must not ask for the simulation. Invariant: no
 //! assertion holds by the order of two threads that nothing orders.
+#![allow(clippy::disallowed_methods, reason = "threads that wait are what is tested")]
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

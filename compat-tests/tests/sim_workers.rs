@@ -3,6 +3,7 @@
 //! Owns what only a simulation can show: that a runtime whose workers all wait stands still, and that its numbers are
 //! the seed's. Invariant: every run is made twice, and its traces are equal.
 #![cfg(sim)]
+#![allow(clippy::disallowed_methods, reason = "threads that wait are what is tested")]
 
 use std::sync::mpsc;
 use std::time::Duration;
