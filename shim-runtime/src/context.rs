@@ -14,7 +14,7 @@ use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
 use crate::external::External;
 use crate::host::pthread;
-use crate::node::{Node, NodeId};
+use crate::node::NodeId;
 use crate::run;
 use crate::runtime::{RuntimeFlavor, RuntimeId};
 use crate::task::TaskRef;
@@ -252,12 +252,6 @@ pub(crate) fn try_with_device<R>(
     try_with_shared(|shared| with_device_of(shared, shared.current.get().node, kind, make, f))
 }
 
-/// What the wall clock of `node` shows.
-pub(crate) fn wall_ns_of(shared: &Shared, nodes: &[Node], node: NodeId) -> u64 {
-    let offset = nodes.get(node.0 as usize).map_or(0, |node| node.wall_offset_ns);
-    (shared.wall_base_ns + shared.now.get().nanos()).saturating_add_signed(offset)
-}
-
 pub(crate) fn with_device_of<R>(
     shared: &Shared,
     node: NodeId,
@@ -269,14 +263,13 @@ pub(crate) fn with_device_of<R>(
         let mut world = shared.world.borrow_mut();
         let world = &mut *world;
         let mut wakes = std::mem::take(&mut world.wakes);
-        // A process that another one started uses its machine's stack and disk.
-        let node = world.nodes.get(node.0 as usize).map_or(node, |own| own.machine);
         let (id, device, fresh) = world.devices.find_or_make(kind, make);
         let mut cx = DeviceContext {
             device: id,
             now: shared.now.get(),
-            wall_ns: wall_ns_of(shared, &world.nodes, node),
-            node,
+            wall_base_ns: shared.wall_base_ns,
+            caller: node,
+            nodes: &world.nodes,
             rng: &mut world.streams,
             wakes: &mut wakes,
             queue: &mut world.queue,

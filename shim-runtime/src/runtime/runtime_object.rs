@@ -75,7 +75,7 @@ impl Runtime {
             runtime.max_blocking = settings.max_blocking;
             (runtime.has_timers, runtime.has_io) = (settings.has_timers, settings.has_io);
             runtime.name.clone_from(&settings.name);
-            runtime.hooks = hooks.clone();
+            runtime.set_hooks(hooks.clone());
             if settings.task_hooks.any() || settings.ends_on_panic {
                 shared.has_task_hooks.set(true);
             }

@@ -106,7 +106,7 @@ fn drive_beside<R>(
 fn unpark_root(shared: &Shared, inside: Current) {
     let hook = shared.with(|world| {
         let state = world.runtimes.get_mut(&inside.runtime?)?;
-        if state.polls_root() { state.hooks.unpark.clone() } else { None }
+        if state.polls_root() { state.unpark_hook().cloned() } else { None }
     });
     if let (Some(hook), Some(runtime)) = (hook, inside.runtime) {
         call_hooks(shared, vec![(runtime, hook)]);
