@@ -50,7 +50,7 @@ fn reserve(shared: &Arc<Shared>) -> ThreadRef {
         })
     });
     let handle = spawned.expect("failed to start a thread for a blocking call");
-    shared.with(|world| world.threads.handles.push(handle));
+    other.is_thread(handle);
     other
 }
 

@@ -8,6 +8,7 @@
 
 mod adopted;
 mod driver;
+mod ending;
 pub(crate) mod guest;
 mod outlive;
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub(crate) use adopted::{Adopted, adopt, begin_adopted, end_adopted, register, wait_for_adopted};
 pub(crate) use driver::{Role, is_retired, still_driver};
 use driver::{stand_in, take_stall};
+pub(crate) use ending::{end_all, kill};
 
 use crate::context::{self, Current, Entered, Shared, Wait};
 use crate::host::baton::Parker;
@@ -35,7 +37,7 @@ use crate::node::NodeId;
 use crate::report::Stalled;
 use crate::scheduler::{self, Event};
 use crate::task::header::Header;
-use crate::task::{Body, Task, TaskRef};
+use crate::task::{Body, TaskRef};
 use crate::world::World;
 
 /// A thread of a world.
@@ -55,6 +57,10 @@ pub(crate) struct SimThread {
     /// It runs the loop, or stands in for one that does: its polls are not its own.
     drives: bool,
     job: Mutex<Option<Job>>,
+    /// It has nothing left to do but to end.
+    gone: AtomicBool,
+    /// Where the engine started it.
+    os_thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 pub(crate) type ThreadRef = Arc<SimThread>;
@@ -80,7 +86,6 @@ pub(crate) struct Threads {
     stalled: Option<Stalled>,
     /// Threads for blocking closures that have nothing to do, with their names.
     idle: Vec<(Arc<str>, ThreadRef)>,
-    handles: Vec<thread::JoinHandle<()>>,
     /// Threads that the application started itself, by libc's names for them.
     adopted: BTreeMap<u64, AdoptedState>,
 }
@@ -131,6 +136,20 @@ fn replace_own(own: Option<Own>) -> Option<Own> {
 }
 
 impl SimThread {
+    fn is_thread(&self, handle: thread::JoinHandle<()>) {
+        *self.os_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+    }
+
+    /// Waits, in real time, until the operating system's thread is over: while it ends it holds locks of the
+    /// allocator and of std, which must not be met by whoever runs next.
+    fn join(&self) {
+        let handle = self.os_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(handle) = handle {
+            // Its closure catches what it runs; there is nothing to be told.
+            let _ = crate::host::without_notice(|| handle.join());
+        }
+    }
+
     fn driver() -> ThreadRef {
         Arc::new(SimThread { drives: true, ..SimThread::default() })
     }
@@ -201,7 +220,7 @@ pub(crate) fn start(shared: &Arc<Shared>, job: Job) -> ThreadRef {
             thread::Builder::new().name(os_name).spawn(move || worker(&run, &own, &name))
         });
         let handle = spawned.expect("failed to start a thread for a blocking call");
-        shared.with(|world| world.threads.handles.push(handle));
+        thread.is_thread(handle);
         thread
     });
     *thread.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
@@ -216,6 +235,9 @@ pub(crate) fn resume(shared: &Shared, task: TaskRef, thread: &ThreadRef) {
         watchdog::poll_begins(task.id, location);
     }
     thread.run_and_wait_as(shared, &me);
+    if thread.gone.load(Ordering::Acquire) {
+        thread.join();
+    }
     watchdog::poll_ends();
 }
 
@@ -251,6 +273,7 @@ fn worker(shared: &Arc<Shared>, me: &ThreadRef, name: &Arc<str>) {
             }
             world.threads.driver()
         });
+        me.gone.store(killed, Ordering::Release);
         driver.parker.unpark();
         if killed {
             return;
@@ -461,37 +484,5 @@ pub(crate) fn end_threads_of(shared: &Arc<Shared>, node: NodeId) {
     });
     if !doomed.is_empty() {
         as_driver(shared, || doomed.iter().for_each(|(task, thread)| resume(shared, *task, thread)));
-    }
-}
-
-/// Marks the thread of a task whose node is gone; it ends when it is next picked.
-pub(crate) fn kill(thread: &ThreadRef) {
-    thread.killed.store(true, Ordering::Release);
-}
-
-/// Ends every thread that waits, at the end of a run. Called by the driver.
-pub(crate) fn end_all(shared: &Arc<Shared>) {
-    let waiting: Vec<(TaskRef, ThreadRef)> = shared.with(|world| {
-        let threads = world.tasks.iter().filter_map(|(task, entry)| match &entry.body {
-            Body::Thread(thread) => Some((task, Arc::clone(thread))),
-            _ => None,
-        });
-        threads.collect()
-    });
-    for (task, thread) in waiting {
-        kill(&thread);
-        resume(shared, task, &thread);
-        let entry: Option<Task> = shared.with(|world| world.tasks.remove(task));
-        drop(entry);
-    }
-    let (idle, reserve) = shared
-        .with(|world| (std::mem::take(&mut world.threads.idle), std::mem::take(&mut world.threads.reserve)));
-    for thread in reserve {
-        kill(&thread);
-        thread.parker.unpark();
-    }
-    for (_, thread) in idle {
-        kill(&thread);
-        thread.parker.unpark();
     }
 }
