@@ -12,7 +12,7 @@ use shim_runtime::host::raw;
 use shim_runtime::runtime::is_reachable;
 
 use super::table::{self, Mark};
-use super::{address, answer, fail, fd, int, kernel, loud, refuse, target, to_libc, wait};
+use super::{address, answer, epoll, fail, fd, int, kernel, loud, refuse, target, to_libc, wait};
 use crate::error::Errno;
 use crate::sys::{self, Addr, Direction, Domain, Kind, SocketId};
 
@@ -268,6 +268,10 @@ pub(super) fn forget(fd: RawFd) {
             table::set_mark(fd, Mark::None);
         }
         Mark::Entropy => {
+            table::set_mark(fd, Mark::None);
+        }
+        Mark::Poller | Mark::Counter => {
+            epoll::forget(fd);
             table::set_mark(fd, Mark::None);
         }
     }
