@@ -19,7 +19,7 @@ use shim_runtime::{device, threads};
 
 use super::pollers::{Entry, Poller, Target};
 use super::table::{self, Mark};
-use super::{Owner, eventfd, fail, int, kernel, loud, owner, poll, refuse, to_libc};
+use super::{Owner, adopt, eventfd, fail, int, kernel, loud, owner, poll, refuse, to_libc};
 use crate::error::Errno;
 use crate::net::Net;
 use crate::stack::readiness::{Edges, interest_mask};
@@ -68,12 +68,7 @@ pub(crate) unsafe extern "C" fn epoll_ctl(
     fd: c_int,
     event: *mut epoll_event,
 ) -> c_int {
-    let target = match owner(fd) {
-        Owner::World(id) => Some(Target::Socket(id)),
-        Owner::Kernel => eventfd::target(fd),
-        Owner::Elsewhere => None,
-    };
-    if let Some(target) = target {
+    if let Some(target) = target(epoll, fd) {
         // SAFETY: the caller vouches for the event.
         let event = unsafe { event.as_ref() }.copied();
         return to_libc(change(epoll, operation, (fd, target), event)) as c_int;
@@ -93,6 +88,18 @@ pub(crate) unsafe extern "C" fn epoll_ctl(
         });
     }
     raw::to_libc(result) as c_int
+}
+
+/// What of the world `fd` is. A socket from outside that joins others of the world comes into it.
+fn target(epoll: c_int, fd: RawFd) -> Option<Target> {
+    match owner(fd) {
+        Owner::World(id) => Some(Target::Socket(id)),
+        Owner::Elsewhere => None,
+        Owner::Kernel => eventfd::target(fd).or_else(|| {
+            let joins = watches(epoll, |poller| !poller.entries.is_empty()) == Some(true);
+            joins.then(|| adopt::adopt(fd).ok()).flatten().map(Target::Socket)
+        }),
+    }
 }
 
 /// Asks the instance that `epoll` is, where it is one of this world.
