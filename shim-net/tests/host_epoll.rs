@@ -47,12 +47,15 @@ struct Epoll(OwnedFd);
 
 impl Epoll {
     fn new() -> Epoll {
+        // SAFETY: the call has no pointers.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).unwrap();
+        // SAFETY: the descriptor is new, and nobody else's.
         Epoll(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     fn ctl(&self, operation: c_int, fd: &impl AsRawFd, events: c_int, data: u64) -> Result<(), i32> {
         let mut event = libc::epoll_event { events: events as u32, u64: data };
+        // SAFETY: the event is valid to read.
         let result =
             unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) };
         check(result).map(drop).map_err(|error| error.raw_os_error().unwrap())
@@ -61,6 +64,7 @@ impl Epoll {
     /// What is shown within `millis`, as pairs of data and events, by data.
     fn wait(&self, millis: c_int) -> Vec<(u64, c_int)> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 8];
+        // SAFETY: there is room for as many events as the call is told.
         let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), 8, millis) };
         let shown = &events[..check(count).unwrap() as usize];
         let mut shown: Vec<_> = shown.iter().map(|event| (event.u64, event.events as c_int)).collect();
@@ -70,7 +74,9 @@ impl Epoll {
 }
 
 fn counter() -> File {
+    // SAFETY: the call has no pointers.
     let fd: RawFd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).unwrap();
+    // SAFETY: the descriptor is new, and nobody else's.
     unsafe { File::from_raw_fd(fd) }
 }
 
@@ -169,4 +175,21 @@ fn a_listener_is_accepted_from_by_an_event_loop() {
         listener.accept().unwrap().0.write_all(b"hello").unwrap();
         assert_eq!(client.join().unwrap(), "hello");
     });
+}
+
+#[test]
+fn a_listener_from_outside_joins_sockets_of_the_world() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scenario = move || {
+        let (epoll, waker, address) = (Epoll::new(), counter(), listener.local_addr().unwrap());
+        epoll.ctl(EPOLL_CTL_ADD, &waker, EPOLLIN | EPOLLET, 1).unwrap();
+        epoll.ctl(EPOLL_CTL_ADD, &listener, EPOLLIN | EPOLLET, 2).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        assert_eq!(epoll.wait(-1), [(2, EPOLLIN)]);
+        listener.accept().unwrap();
+    };
+    let (result, report, _) = run(Config::default(), MainRuntime::default(), || async move {
+        spawn_blocking(scenario).await.unwrap();
+    });
+    assert!(result.is_ok(), "{report}");
 }
