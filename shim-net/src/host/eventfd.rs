@@ -43,8 +43,8 @@ pub(super) fn events_and_edges(key: u32) -> Option<(Events, Edges)> {
     Some((events(fd), edges))
 }
 
-/// What the kernel shows of the counter at this moment.
-fn events(fd: RawFd) -> Events {
+/// What the kernel shows of a descriptor at this moment.
+pub(super) fn events(fd: RawFd) -> Events {
     let mut entry = libc::pollfd { fd, events: libc::POLLIN | libc::POLLOUT, revents: 0 };
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let arguments = [&raw mut entry as usize, 1, &raw const now as usize, 0, 0];

@@ -13,7 +13,7 @@
 #![allow(unsafe_code, reason = "this folder is where the crate meets the operating system")]
 
 mod address;
-mod adopt;
+pub(crate) mod adopt;
 mod ancillary;
 mod async_fd;
 mod calls_data;

@@ -154,6 +154,7 @@ pub fn listen(id: SocketId, backlog: u32) -> io::Result<()> {
 /// # Errors
 /// `EINPROGRESS` where the handshake is under way, for TCP always: poll for writing, then [`take_error`].
 pub fn connect(id: SocketId, address: &Addr) -> io::Result<()> {
+    crate::host::adopt::adopt_listener(address);
     call(id, |stack, cx| stack.connect(id, address, cx.now))
 }
 
