@@ -2,6 +2,7 @@
 //!
 //! Owns what holds around `block_on`. Must not ask for the simulation. Invariant: time that a runtime slept has
 //! passed for whoever called it.
+#![allow(clippy::disallowed_methods, reason = "threads of a program are what is tested")]
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
