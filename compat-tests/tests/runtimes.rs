@@ -116,6 +116,50 @@ fn a_runtime_in_a_static_outlives_the_thread_that_made_it() {
 }
 
 #[test]
+fn a_guard_of_a_runtime_in_a_static_holds_nobody_up() {
+    static OWN: LazyLock<Runtime> = LazyLock::new(|| threaded(1));
+    thread::spawn(|| OWN.block_on(async {})).join().expect("no panic");
+    let _guard = OWN.enter();
+    let used = thread::spawn(|| OWN.block_on(async { 1 }));
+    assert_eq!(used.join().expect("no panic"), 1);
+    let (sender, receiver) = mpsc::channel();
+    OWN.spawn(async move {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        sender.send(2)
+    });
+    assert_eq!(receiver.recv(), Ok(2));
+}
+
+#[test]
+fn the_end_of_a_runtime_waits_for_polls_that_wait() {
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    let runtime = threaded(2);
+    let (sender, begun) = mpsc::channel();
+    let wait = move || {
+        sender.send(()).expect("somebody listens");
+        thread::sleep(Duration::from_millis(100));
+        ENDED.fetch_add(1, Ordering::SeqCst);
+    };
+    let in_place = wait.clone();
+    runtime.spawn(async move { wait() });
+    runtime.spawn(async move { tokio::task::block_in_place(in_place) });
+    begun.iter().take(2).for_each(drop);
+    drop(runtime);
+    assert_eq!(ENDED.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_runtime_is_ended_by_one_of_its_own_threads() {
+    let runtime = threaded(1);
+    let (sender, receiver) = mpsc::channel();
+    runtime.handle().clone().spawn_blocking(move || {
+        runtime.shutdown_timeout(Duration::from_millis(20));
+        sender.send(()).expect("somebody waits");
+    });
+    assert_eq!(receiver.recv(), Ok(()));
+}
+
+#[test]
 fn a_runtime_may_end_with_its_thread() {
     thread_local! {
         static OWN: RefCell<Option<Runtime>> = const { RefCell::new(None) };

@@ -351,14 +351,14 @@ async fn standard_streams_are_the_nodes() {
 }
 
 #[tokio::test]
-async fn ten_thousand_files_need_no_ten_thousand_descriptors() {
+async fn three_thousand_files_need_no_three_thousand_descriptors() {
     fs::create_dir("many").unwrap();
-    for number in 0..10_000 {
+    for number in 0..3_000 {
         fs::write(format!("many/{number:05}"), number.to_string()).unwrap();
     }
     assert!(fs::read_dir("/proc/self/fd").unwrap().count() < 200);
     let names: Vec<_> = fs::read_dir("many").unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!((names.len(), names.is_sorted()), (10_000, true));
+    assert_eq!((names.len(), names.is_sorted()), (3_000, true));
     assert_eq!(fs::read_to_string("many/00042").unwrap(), "42");
     fs::remove_dir_all("many").unwrap();
 }

@@ -105,7 +105,7 @@ pub fn sync(node: NodeId) -> io::Result<()> {
 /// As the system calls would have; `EXDEV` for a path of the machine.
 pub fn write(node: NodeId, path: &[u8], bytes: &[u8]) -> io::Result<()> {
     with(node, |volume, cx| {
-        let now = cx.wall_ns as i64;
+        let now = cx.wall_ns() as i64;
         let before = (volume.switches.read_only, volume.switches.journal);
         volume.switches.read_only = false;
         let result = write_durably(volume, path, bytes, now);

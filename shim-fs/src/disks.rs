@@ -92,7 +92,7 @@ impl Disks {
         let (is_alive, starts) = self.lives.get(&node).copied().unwrap_or((true, 0));
         let defaults = &self.defaults;
         self.disks.entry(node).or_insert_with(|| Disk {
-            volume: Volume::new(defaults.clone(), cx.wall_ns as i64),
+            volume: Volume::new(defaults.clone(), cx.wall_ns() as i64),
             is_alive,
             starts,
             locks: BTreeMap::new(),

@@ -56,8 +56,8 @@ pub fn make(path: &[u8], special: Special, mode: u32) -> Result<Option<u64>> {
         return Ok(None);
     }
     device::with::<Disks, _>(|disks, cx| {
-        let node = cx.node.0;
-        let now = cx.wall_ns as i64;
+        let node = cx.node().0;
+        let now = cx.wall_ns() as i64;
         let volume = disks.volume(node, cx)?;
         match volume.walk(volume.cwd, path, false)? {
             Found::Machine(_) => Ok(None),
@@ -80,8 +80,8 @@ pub fn take_back(path: &[u8]) {
         return;
     }
     device::with::<Disks, _>(|disks, cx| {
-        let node = cx.node.0;
-        let now = cx.wall_ns as i64;
+        let node = cx.node().0;
+        let now = cx.wall_ns() as i64;
         // It was made a moment ago; where the node died meanwhile, it stays.
         let _ = disks.volume(node, cx).and_then(|volume| {
             let found = volume.walk(volume.cwd, path, false)?;
@@ -96,7 +96,7 @@ pub fn find(path: &[u8]) -> Option<(Special, u64)> {
         return None;
     }
     device::with::<Disks, _>(|disks, cx| {
-        let node = cx.node.0;
+        let node = cx.node().0;
         let volume = disks.volume(node, cx).ok()?;
         let ino = volume.walk(volume.cwd, path, true).ok()?.existing().ok()?;
         match volume.inode(ino).kind {

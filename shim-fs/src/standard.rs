@@ -87,7 +87,7 @@ pub fn close_input(node: NodeId) {
 pub(crate) fn write(output: Output, bytes: &[u8]) -> bool {
     device::is_reachable()
         && device::with::<Disks, _>(|disks, cx| {
-            let node = cx.node.0;
+            let node = cx.node().0;
             // A node without a disk has not been told to capture.
             if !disks.has_disk(node) {
                 return false;

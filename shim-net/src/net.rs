@@ -97,8 +97,9 @@ impl Net {
 
     /// The reactor's turn: tells each marked registration what its socket is ready for.
     fn turn(&mut self, cx: &mut DeviceContext<'_>) {
-        for (id, key) in std::mem::take(&mut self.marked) {
-            let stack = self.stack(id.node());
+        for (id, key) in self.marked.drain(..) {
+            // A socket has a stack.
+            let stack = &mut self.stacks[id.node() as usize];
             stack.turn(id, key);
             cx.wakes.append(&mut stack.fx.wakes);
         }
@@ -107,6 +108,10 @@ impl Net {
     /// Carries away what the stack of `node` has left: packets, wakers, timers.
     pub(crate) fn flush(&mut self, node: u32, cx: &mut DeviceContext<'_>) {
         let place = node as usize;
+        let stack = &self.stacks[place];
+        if stack.fx.is_empty() && stack.cancels.is_empty() && self.fabric.outcomes.is_empty() {
+            return;
+        }
         while let Some(packet) = self.stacks[place].fx.outbox.pop_front() {
             self.deliver(node, packet, cx);
         }

@@ -214,7 +214,10 @@ fn sockets_close_with_their_node_and_not_twice() {
 
 #[test]
 fn without_a_runtime_there_is_tokios_panic() {
-    let panic = std::panic::catch_unwind(TcpSocket::new_v4).unwrap_err();
+    // A socket needs none yet; whoever waits for it does.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let panic = std::panic::catch_unwind(|| socket.listen(1)).unwrap_err();
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     assert_eq!(
         text.unwrap(),

@@ -14,7 +14,7 @@ use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
 use crate::external::External;
 use crate::host::pthread;
-use crate::node::{Node, NodeId};
+use crate::node::NodeId;
 use crate::run;
 use crate::runtime::{RuntimeFlavor, RuntimeId};
 use crate::task::TaskRef;
@@ -155,10 +155,7 @@ pub(crate) fn is_member(shared: &Arc<Shared>) -> bool {
 
 /// Whether the calling thread runs inside a simulation.
 pub fn in_simulation() -> bool {
-    WORLD.is_set()
-        || ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
-        || pthread::is_adopted()
-        || run::has_ambient()
+    WORLD.is_set() || holds_guard() || pthread::is_adopted() || run::has_ambient()
 }
 
 /// The run that the calling thread is in.
@@ -174,26 +171,34 @@ pub(crate) fn try_with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R>
     if let Some(shared) = pthread::run_of_adopted() {
         return Some(f(&shared));
     }
-    let shared = ENTERED
-        .try_with(|entered| entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared)))
-        .ok()
-        .flatten()
-        .or_else(run::existing_ambient)?;
+    let shared = guarded().or_else(run::existing_ambient)?;
     Some(f(&shared))
 }
 
-/// Calls `f` with the run that the calling thread belongs to, for the host layer: not where a runtime was
-/// merely entered by a guard. Safe at any time, also while a thread ends.
+/// The run that the calling thread entered last by a guard it still holds.
+fn guarded() -> Option<Arc<Shared>> {
+    let last = |entered: &RefCell<Vec<Guarded>>| {
+        entered.try_borrow().ok()?.last().map(|top| Arc::clone(&top.shared))
+    };
+    ENTERED.try_with(last).ok().flatten()
+}
+
+fn holds_guard() -> bool {
+    ENTERED.try_with(|entered| entered.try_borrow().is_ok_and(|e| !e.is_empty())).unwrap_or(false)
+}
+
+/// Calls `f` with the run that the calling thread belongs to, for the host layer: also while it holds a guard, for it
+/// has the baton meanwhile, and must give it away where it waits. Safe at any time, also while a thread ends.
 pub(crate) fn try_with_run<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     if WORLD.is_set() {
         return Some(WORLD.with(f));
     }
-    pthread::run_of_adopted().or_else(run::existing_ambient).map(|shared| f(&shared))
+    pthread::run_of_adopted().or_else(guarded).or_else(run::existing_ambient).map(|shared| f(&shared))
 }
 
 /// Whether the calling thread belongs to a run.
 pub(crate) fn in_run() -> bool {
-    WORLD.is_set() || pthread::is_adopted() || run::has_ambient()
+    WORLD.is_set() || pthread::is_adopted() || holds_guard() || run::has_ambient()
 }
 
 /// The run that the calling thread belongs to.
@@ -247,12 +252,6 @@ pub(crate) fn try_with_device<R>(
     try_with_shared(|shared| with_device_of(shared, shared.current.get().node, kind, make, f))
 }
 
-/// What the wall clock of `node` shows.
-pub(crate) fn wall_ns_of(shared: &Shared, nodes: &[Node], node: NodeId) -> u64 {
-    let offset = nodes.get(node.0 as usize).map_or(0, |node| node.wall_offset_ns);
-    (shared.wall_base_ns + shared.now.get().nanos()).saturating_add_signed(offset)
-}
-
 pub(crate) fn with_device_of<R>(
     shared: &Shared,
     node: NodeId,
@@ -264,14 +263,13 @@ pub(crate) fn with_device_of<R>(
         let mut world = shared.world.borrow_mut();
         let world = &mut *world;
         let mut wakes = std::mem::take(&mut world.wakes);
-        // A process that another one started uses its machine's stack and disk.
-        let node = world.nodes.get(node.0 as usize).map_or(node, |own| own.machine);
         let (id, device, fresh) = world.devices.find_or_make(kind, make);
         let mut cx = DeviceContext {
             device: id,
             now: shared.now.get(),
-            wall_ns: wall_ns_of(shared, &world.nodes, node),
-            node,
+            wall_base_ns: shared.wall_base_ns,
+            caller: node,
+            nodes: &world.nodes,
             rng: &mut world.streams,
             wakes: &mut wakes,
             queue: &mut world.queue,

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::clock::SimTime;
 use crate::context;
-use crate::node::NodeId;
+use crate::node::{Node, NodeId};
 use crate::queue::{EventId, Queue};
 use crate::rng::Streams;
 use crate::scheduler::Event;
@@ -35,39 +35,48 @@ pub struct DeviceId(u8);
 
 /// The devices of a world, in the order of their first use: one of each type.
 #[derive(Default)]
-pub(crate) struct Devices(Vec<(TypeId, Box<dyn Device>)>);
+pub(crate) struct Devices {
+    all: Vec<(TypeId, Box<dyn Device>)>,
+    /// The place of the one that was found last: it is mostly asked for again.
+    last: usize,
+}
 
 impl Devices {
     /// The device of type `kind`, made where there is none; whether it was.
+    #[inline]
     pub(crate) fn find_or_make(
         &mut self,
         kind: TypeId,
         make: impl FnOnce() -> Box<dyn Device>,
     ) -> (DeviceId, &mut dyn Device, bool) {
-        let found = self.0.iter().position(|(own, _)| *own == kind);
-        let place = found.unwrap_or(self.0.len());
-        if found.is_none() {
-            self.0.push((kind, make()));
+        let mut fresh = false;
+        if self.all.get(self.last).is_none_or(|(own, _)| *own != kind) {
+            let found = self.all.iter().position(|(own, _)| *own == kind);
+            self.last = found.unwrap_or(self.all.len());
+            fresh = found.is_none();
+            if fresh {
+                self.all.push((kind, make()));
+            }
         }
-        (DeviceId(place as u8), self.0[place].1.as_mut(), found.is_none())
+        (DeviceId(self.last as u8), self.all[self.last].1.as_mut(), fresh)
     }
 
     /// The device with a number.
     pub(crate) fn of(&mut self, id: DeviceId) -> Option<&mut Box<dyn Device>> {
-        self.0.get_mut(id.0 as usize).map(|(_, device)| device)
+        self.all.get_mut(id.0 as usize).map(|(_, device)| device)
     }
 
     /// As [`Devices::of`], for looking.
     pub(crate) fn get(&self, id: DeviceId) -> Option<&dyn Device> {
-        self.0.get(id.0 as usize).map(|(_, device)| device.as_ref())
+        self.all.get(id.0 as usize).map(|(_, device)| device.as_ref())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Device> {
-        self.0.iter().map(|(_, device)| device.as_ref())
+        self.all.iter().map(|(_, device)| device.as_ref())
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (DeviceId, &mut Box<dyn Device>)> {
-        self.0.iter_mut().enumerate().map(|(place, (_, device))| (DeviceId(place as u8), device))
+        self.all.iter_mut().enumerate().map(|(place, (_, device))| (DeviceId(place as u8), device))
     }
 }
 
@@ -99,12 +108,13 @@ pub trait Device: Any {
 pub struct DeviceContext<'a> {
     /// The virtual time.
     pub now: SimTime,
-    /// What the wall clock of `node` shows, in nanoseconds.
-    pub wall_ns: u64,
+    /// What the wall clock shows where nothing was set, in nanoseconds at the beginning.
+    pub(crate) wall_base_ns: u64,
     /// The device itself.
     pub(crate) device: DeviceId,
-    /// The node on whose behalf the call is made (for an event: the node that the device names itself).
-    pub node: NodeId,
+    /// The node of the code that calls.
+    pub(crate) caller: NodeId,
+    pub(crate) nodes: &'a [Node],
     /// The seeded streams.
     pub rng: &'a mut Streams,
     /// Wakers to call once the world is given back.
@@ -114,6 +124,18 @@ pub struct DeviceContext<'a> {
 }
 
 impl DeviceContext<'_> {
+    /// The node on whose behalf the call is made (for an event: the node that the device names itself). A process that
+    /// another one started uses its machine's stack and disk.
+    pub fn node(&self) -> NodeId {
+        self.nodes.get(self.caller.0 as usize).map_or(self.caller, |own| own.machine)
+    }
+
+    /// What the wall clock of the node shows, in nanoseconds.
+    pub fn wall_ns(&self) -> u64 {
+        let offset = self.nodes.get(self.node().0 as usize).map_or(0, |node| node.wall_offset_ns);
+        (self.wall_base_ns + self.now.nanos()).saturating_add_signed(offset)
+    }
+
     /// Schedules a call of [`Device::fire`] with `token` at `at` (now, where `at` is past).
     pub fn schedule(&mut self, at: SimTime, token: u64) -> EventId {
         self.queue.push(at.max(self.now), Event::Device(self.device, token))

@@ -81,10 +81,15 @@ pub(crate) fn send_to_listeners(signal: i32) -> bool {
 }
 
 /// Tells the world what signals came from outside. Called by the loop on each turn.
+#[inline]
 pub(crate) fn deliver(shared: &Arc<Shared>) {
-    if !shared.external.has_signals() {
-        return;
+    if shared.external.has_signals() {
+        deliver_all(shared);
     }
+}
+
+#[cold]
+fn deliver_all(shared: &Arc<Shared>) {
     shared.external.has_signals.store(false, Ordering::Release);
     let sent = std::mem::take(&mut locked(&shared.external.signals).sent);
     for number in sent {

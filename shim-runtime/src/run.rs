@@ -203,7 +203,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         door: Door::default(),
         world: RefCell::new(World::new(config)),
     });
-    let node = lifecycle::add_node(&shared, TEST_NODE, NodeMain::Nothing);
+    let node = lifecycle::add_machine(&shared, TEST_NODE, NodeMain::Nothing);
     let id = shared.with(|world| {
         let id = world.node(node).runtime;
         world.node_mut(node).state = State::Running;

@@ -3,6 +3,7 @@
 //! Owns the queue, streams, trace, nodes, tasks, runtimes, threads and the devices. Must not poll or drop
 //! foreign code. Invariant: whatever could run foreign code on drop is moved out before it is dropped.
 
+use std::collections::BTreeMap;
 use std::task::Waker;
 
 use crate::clock::SimTime;
@@ -26,6 +27,8 @@ pub(crate) struct World {
     pub(crate) streams: Streams,
     pub(crate) trace: Trace,
     pub(crate) nodes: Vec<Node>,
+    /// Each node by its name; of several with one name, the first.
+    pub(crate) names: BTreeMap<String, NodeId>,
     pub(crate) tasks: Tasks,
     pub(crate) ready: Ready,
     pub(crate) runtimes: Runtimes,
@@ -61,6 +64,7 @@ impl World {
             streams: Streams::new(config.seed),
             trace: Trace::new(config.seed, config.log),
             nodes: Vec::new(),
+            names: BTreeMap::new(),
             tasks: Tasks::default(),
             ready: Ready::new(config.policy),
             runtimes: Runtimes::default(),

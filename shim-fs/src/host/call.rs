@@ -25,7 +25,7 @@ pub(super) fn world<R>(f: impl FnOnce(&mut Disks, &mut DeviceContext<'_>) -> R) 
 
 /// The time as files have it.
 pub(super) fn now(cx: &DeviceContext<'_>) -> i64 {
-    cx.wall_ns as i64
+    cx.wall_ns() as i64
 }
 
 /// Lets a call of `node` wait, and tells whether it fails on purpose.
@@ -91,7 +91,7 @@ pub(super) fn start(
         let (node, ino, _) = disks.open_file(folder)?;
         return Ok((node, ino));
     }
-    let node = cx.node.0;
+    let node = cx.node().0;
     let volume = disks.volume(node, cx)?;
     Ok((node, volume.cwd))
 }

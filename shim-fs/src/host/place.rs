@@ -34,7 +34,7 @@ pub(crate) unsafe extern "C" fn getcwd(buffer: *mut c_char, len: usize) -> *mut 
         }
     }
     let path = world(|disks, cx| {
-        let node = cx.node.0;
+        let node = cx.node().0;
         let volume = disks.volume(node, cx)?;
         volume.path_of(volume.cwd)
     });
@@ -132,7 +132,7 @@ pub(crate) extern "C" fn fchdir(fd: c_int) -> c_int {
 pub(crate) extern "C" fn umask(mask: mode_t) -> mode_t {
     if device::is_reachable() {
         let before = world(|disks, cx| {
-            let node = cx.node.0;
+            let node = cx.node().0;
             let volume = disks.volume(node, cx)?;
             Ok::<_, Errno>(std::mem::replace(&mut volume.umask, mask & 0o777))
         });

@@ -90,6 +90,9 @@ fn socket_of(fd: RawFd) -> io::Result<SocketId> {
 /// As epoll has them: `EBADF` where it is closed, `EPERM` where it is nothing that can be waited for; and
 /// `InvalidInput` where it can, but is not the simulation's.
 pub(crate) fn watched(fd: RawFd) -> io::Result<SocketId> {
+    if shim_fs::host::shared::is_file(fd) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
     if matches!(owner(fd), Owner::Kernel) {
         refused_by_epoll(fd)?;
     }

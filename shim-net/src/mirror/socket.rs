@@ -13,8 +13,9 @@ use bytes::BufMut;
 use real::io::{Interest, ReadBuf, Ready};
 
 use crate::host::fd;
+use crate::sys::op::{self, Op};
 use crate::sys::reactor::{self, Registration};
-use crate::sys::{self, Addr, Direction, Domain, Kind, Received, SendExtra, SocketId};
+use crate::sys::{self, Addr, Direction, Domain, Kind, Received, SocketId};
 
 /// The most that a stream copies at once into a buffer of unknown kind.
 const COPY_BYTES_MAX: usize = 64 << 10;
@@ -173,14 +174,24 @@ impl Socket {
         self.registration().async_io(interest, f).await
     }
 
-    /// As [`async_io`](Socket::async_io); only the task that polled last is woken.
-    pub(crate) fn poll_io<R>(
+    /// As [`try_io`](Socket::try_io), for a system call.
+    pub(crate) fn try_call<R>(&self, interest: Interest, op: impl Op<R>) -> io::Result<R> {
+        self.registration().try_call(interest, op)
+    }
+
+    /// As [`async_io`](Socket::async_io), for a system call.
+    pub(crate) async fn async_call<R>(&self, interest: Interest, op: impl Op<R>) -> io::Result<R> {
+        self.registration().async_call(interest, op).await
+    }
+
+    /// As [`async_call`](Socket::async_call); only the task that polled last is woken.
+    fn poll_call<R>(
         &self,
         direction: Direction,
         cx: &mut Context<'_>,
-        f: impl FnMut() -> io::Result<R>,
+        op: impl Op<R>,
     ) -> Poll<io::Result<R>> {
-        self.registration().poll_io(direction, cx, f)
+        self.registration().poll_call(direction, cx, op)
     }
 }
 
@@ -193,7 +204,7 @@ impl Socket {
 
     /// Receives one datagram.
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll_io(Direction::Read, cx, || sys::recv_buf(self.id, buffer, false)).map_ok(drop)
+        self.poll_call(Direction::Read, cx, op::recv(self.id, buffer, false)).map_ok(drop)
     }
 
     pub(crate) fn poll_peek(
@@ -201,7 +212,7 @@ impl Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(Direction::Read, cx, || sys::recv_buf(self.id, buffer, true))
+        self.poll_call(Direction::Read, cx, op::recv(self.id, buffer, true))
     }
 
     pub(crate) fn poll_recv_from(
@@ -210,7 +221,7 @@ impl Socket {
         buffer: &mut ReadBuf<'_>,
         peek: bool,
     ) -> Poll<io::Result<Received>> {
-        self.poll_io(Direction::Read, cx, || sys::recv_buf_from(self.id, buffer, peek))
+        self.poll_call(Direction::Read, cx, op::recv_from(self.id, buffer, peek))
     }
 
     /// Writes to a stream.
@@ -220,7 +231,7 @@ impl Socket {
 
     /// Sends one datagram.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(Direction::Write, cx, || sys::send(self.id, data))
+        self.poll_call(Direction::Write, cx, op::send(self.id, data))
     }
 
     pub(crate) fn poll_send_to(
@@ -229,8 +240,7 @@ impl Socket {
         data: &[u8],
         to: &Addr,
     ) -> Poll<io::Result<usize>> {
-        let data = [IoSlice::new(data)];
-        self.poll_io(Direction::Write, cx, || sys::send_to(self.id, &data, Some(to), SendExtra::default()))
+        self.poll_call(Direction::Write, cx, op::send_to(self.id, data, Some(to)))
     }
 
     pub(crate) fn poll_send_vectored(
@@ -238,12 +248,12 @@ impl Socket {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(Direction::Write, cx, || sys::send_vectored(self.id, data))
+        self.poll_call(Direction::Write, cx, op::send_vectored(self.id, data))
     }
 
     /// Waits for a connection.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(SocketId, Addr)>> {
-        self.poll_io(Direction::Read, cx, || sys::accept(self.id))
+        self.poll_call(Direction::Read, cx, op::accept(self.id))
     }
 
     /// Connects, joins the reactor, and waits for the outcome.

@@ -196,6 +196,16 @@ impl Sink for &mut [u8] {
     }
 }
 
+impl<S: Sink> Sink for &mut S {
+    fn take(&mut self, data: &[u8]) -> usize {
+        S::take(self, data)
+    }
+
+    fn is_full(&self) -> bool {
+        S::is_full(self)
+    }
+}
+
 impl Sink for real::io::ReadBuf<'_> {
     fn take(&mut self, data: &[u8]) -> usize {
         let len = self.remaining().min(data.len());

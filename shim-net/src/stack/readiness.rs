@@ -36,15 +36,13 @@ impl Events {
         let priority = self.priority && interest.is_priority();
         let read_hang_up = self.read_hang_up && interest.is_readable();
         let only_error = self.error && !(readable || writable || priority || read_hang_up || self.hang_up);
-        let bits = [
-            (readable || priority, Ready::READABLE),
-            (writable, Ready::WRITABLE),
-            (self.hang_up || (readable && read_hang_up), Ready::READ_CLOSED),
-            (self.hang_up || (writable && self.error) || only_error, Ready::WRITE_CLOSED),
-            (priority, Ready::PRIORITY),
-            (self.error, Ready::ERROR),
-        ];
-        bits.into_iter().filter(|bit| bit.0).fold(Ready::EMPTY, |all, bit| all | bit.1)
+        let bit = |is_set: bool, bit: Ready| if is_set { bit } else { Ready::EMPTY };
+        bit(readable || priority, Ready::READABLE)
+            | bit(writable, Ready::WRITABLE)
+            | bit(self.hang_up || (readable && read_hang_up), Ready::READ_CLOSED)
+            | bit(self.hang_up || (writable && self.error) || only_error, Ready::WRITE_CLOSED)
+            | bit(priority, Ready::PRIORITY)
+            | bit(self.error, Ready::ERROR)
     }
 }
 

@@ -100,6 +100,13 @@ pub(crate) struct Effects {
     pub(crate) arms: Vec<(SocketId, SimTime)>,
 }
 
+impl Effects {
+    /// Whether nothing is to be done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outbox.is_empty() && self.wakes.is_empty() && self.marked.is_empty() && self.arms.is_empty()
+    }
+}
+
 /// What every socket has.
 pub(crate) struct Core {
     pub(crate) id: SocketId,

@@ -21,6 +21,7 @@ use crate::stack::Stack;
 use crate::stack::buffer::Scatter;
 use crate::stack::readiness::{Edges, Events};
 
+pub(crate) mod op;
 pub mod reactor;
 
 pub use crate::stack::options::{Name, Value};
@@ -41,7 +42,7 @@ fn call<R>(id: SocketId, f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> R
 
 /// Enters the world on behalf of the node that the calling code runs on.
 fn call_here<R>(f: impl FnOnce(&mut Stack, &mut DeviceContext<'_>) -> Result<R>) -> io::Result<R> {
-    device::with::<Net, _>(|net, cx| net.call(cx.node.0, cx, f)).map_err(io::Error::from)
+    device::with::<Net, _>(|net, cx| net.call(cx.node().0, cx, f)).map_err(io::Error::from)
 }
 
 /// Makes a socket on the current node.
@@ -163,7 +164,7 @@ pub fn connect(id: SocketId, address: &Addr) -> io::Result<()> {
 /// # Errors
 /// `EAGAIN` where there is none.
 pub fn accept(id: SocketId) -> io::Result<(SocketId, Addr)> {
-    call(id, |stack, _| stack.accept(id))
+    call(id, op::accept(id))
 }
 
 /// Reads bytes, or one datagram whose rest is lost; with `peek`, they stay.
@@ -171,7 +172,7 @@ pub fn accept(id: SocketId) -> io::Result<(SocketId, Addr)> {
 /// # Errors
 /// `EAGAIN` where there is nothing.
 pub fn recv(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
-    call(id, |stack, cx| stack.recv(id, &mut &mut *buffer, peek, cx.now))
+    call(id, op::recv(id, buffer, peek))
 }
 
 /// As [`recv`], into a buffer that knows how much of it is filled.
@@ -179,7 +180,7 @@ pub fn recv(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
 /// # Errors
 /// As [`recv`].
 pub fn recv_buf(id: SocketId, buffer: &mut ReadBuf<'_>, peek: bool) -> io::Result<usize> {
-    call(id, |stack, cx| stack.recv(id, buffer, peek, cx.now))
+    call(id, op::recv(id, buffer, peek))
 }
 
 /// As [`recv`], into several buffers.
@@ -187,7 +188,7 @@ pub fn recv_buf(id: SocketId, buffer: &mut ReadBuf<'_>, peek: bool) -> io::Resul
 /// # Errors
 /// As [`recv`].
 pub fn recv_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<usize> {
-    call(id, |stack, cx| stack.recv(id, &mut Scatter::new(buffers), peek, cx.now))
+    call(id, op::recv_vectored(id, buffers, peek))
 }
 
 /// Reads one datagram (or bytes), and tells what is known about it.
@@ -195,7 +196,7 @@ pub fn recv_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bool) -
 /// # Errors
 /// As [`recv`].
 pub fn recv_from(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<Received> {
-    call(id, |stack, cx| stack.recv_from(id, &mut &mut *buffer, peek, cx.now))
+    call(id, op::recv_from(id, buffer, peek))
 }
 
 /// As [`recv_from`], into a buffer that knows how much of it is filled.
@@ -203,7 +204,7 @@ pub fn recv_from(id: SocketId, buffer: &mut [u8], peek: bool) -> io::Result<Rece
 /// # Errors
 /// As [`recv`].
 pub fn recv_buf_from(id: SocketId, buffer: &mut ReadBuf<'_>, peek: bool) -> io::Result<Received> {
-    call(id, |stack, cx| stack.recv_from(id, buffer, peek, cx.now))
+    call(id, op::recv_from(id, buffer, peek))
 }
 
 /// As [`recv_from`], into several buffers.
@@ -211,7 +212,7 @@ pub fn recv_buf_from(id: SocketId, buffer: &mut ReadBuf<'_>, peek: bool) -> io::
 /// # Errors
 /// As [`recv`].
 pub fn recv_from_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<Received> {
-    call(id, |stack, cx| stack.recv_from(id, &mut Scatter::new(buffers), peek, cx.now))
+    call(id, op::recv_from(id, Scatter::new(buffers), peek))
 }
 
 /// Sends bytes, as many as there is room for, or one datagram to the peer.
@@ -219,7 +220,7 @@ pub fn recv_from_vectored(id: SocketId, buffers: &mut [IoSliceMut<'_>], peek: bo
 /// # Errors
 /// `EAGAIN` where there is no room; `EPIPE`, `ECONNRESET` and other ends.
 pub fn send(id: SocketId, data: &[u8]) -> io::Result<usize> {
-    send_vectored(id, &[IoSlice::new(data)])
+    call(id, op::send(id, data))
 }
 
 /// As [`send`], from several buffers.
@@ -227,7 +228,7 @@ pub fn send(id: SocketId, data: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// As [`send`].
 pub fn send_vectored(id: SocketId, data: &[IoSlice<'_>]) -> io::Result<usize> {
-    call(id, |stack, cx| stack.send_to(id, data, None, SendExtra::default(), cx.now))
+    call(id, op::send_vectored(id, data))
 }
 
 /// Sends one datagram, or with [`SendExtra::segment_size`] a batch of them.

@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 use real::io::{Interest, Ready};
 use shim_runtime::{device, runtime};
 
+use super::op::Op;
 use super::{Direction, SocketId, Told, Wait, call};
+use crate::error::Errno;
 use crate::net::Net;
-use crate::stack::readiness::interest_mask;
+use crate::stack::readiness::{self, interest_mask};
 
 /// A socket that a runtime's reactor knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +103,82 @@ pub fn poll_direction(
     poll(registration, direction.mask(), Wait::Slot, cx)
 }
 
+/// Who tries a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Try {
+    /// Somebody who will not wait.
+    Once,
+    /// Somebody who waits where nothing was told.
+    OrWait,
+    /// Somebody who waited and was woken: what was told then counts, also where another has cleared it since.
+    Woken,
+}
+
+/// What came of trying a call.
+pub(crate) enum Attempt<R> {
+    /// It was made, and did not say that it would block.
+    Done(io::Result<R>),
+    /// It was not made: the runtime was shut down, or the node's process is dead.
+    Refused(io::Error),
+    /// It was not made, since nothing was told.
+    Unready,
+    /// It would block, which is hidden from now on; whether nothing else is told, so that the caller waits.
+    Blocked { waits: bool },
+}
+
+/// Makes a call where something of `mask` was told, all in one entry into the world. What would block, and what is
+/// only a part, is hidden until there is news. Where the caller has to wait, `leave` leaves its waker.
+pub(crate) fn attempt<R>(
+    registration: Registration,
+    (who, mask): (Try, Ready),
+    op: &mut impl Op<R>,
+    is_part: impl Fn(&R) -> bool,
+    mut leave: impl FnMut(&mut readiness::Registration, Ready),
+) -> Attempt<R> {
+    let Registration { id, key } = registration;
+    let found = call(id, |stack, cx| {
+        let Some(own) = stack.table.find_mut(id)?.core.waiters.find(key) else { return Ok(None) };
+        let told = own.told(mask);
+        if told.is_shut_down && who != Try::Once {
+            return Ok(None);
+        }
+        if told.ready.is_empty() && who != Try::Woken {
+            leave(own, mask);
+            return Ok(Some(Attempt::Unready));
+        }
+        let result = op(stack, cx);
+        let blocked = matches!(result, Err(Errno::EAGAIN));
+        let mut waits = false;
+        if blocked || result.as_ref().is_ok_and(is_part) {
+            if let Some(own) = stack.table.find_mut(id)?.core.waiters.find(key) {
+                own.clear(told);
+                waits = blocked && own.told(mask).ready.is_empty();
+                if waits {
+                    leave(own, mask);
+                }
+            }
+        }
+        Ok(Some(if blocked {
+            Attempt::Blocked { waits }
+        } else {
+            Attempt::Done(result.map_err(io::Error::from))
+        }))
+    });
+    match found {
+        Ok(Some(attempt)) => attempt,
+        Ok(None) => Attempt::Refused(runtime::shutdown_error()),
+        Err(_) if who == Try::Woken => Attempt::Refused(runtime::shutdown_error()),
+        // A socket that is gone, or whose node's process is: as the system call would say.
+        Err(error) => Attempt::Refused(error),
+    }
+}
+
+/// Notes what the calling task waits for.
+pub(crate) fn note_wait(registration: Registration, mask: Ready) {
+    let what = if mask.is_readable() { "read" } else { "write" };
+    shim_runtime::waits_for(shim_runtime::Wait::Socket(registration.id.0, what));
+}
+
 fn poll(registration: Registration, mask: Ready, wait: Wait, cx: &mut Context<'_>) -> Poll<io::Result<Told>> {
     let Registration { id, key } = registration;
     // A waker that was displaced leaves the world before it is dropped, because that may run foreign code.
@@ -119,8 +197,7 @@ fn poll(registration: Registration, mask: Ready, wait: Wait, cx: &mut Context<'_
         Err(error) => Poll::Ready(Err(error)),
         Ok(told) if told.is_shut_down => Poll::Ready(Err(runtime::shutdown_error())),
         Ok(told) if told.ready.is_empty() => {
-            let what = if mask.is_readable() { "read" } else { "write" };
-            shim_runtime::waits_for(shim_runtime::Wait::Socket(id.0, what));
+            note_wait(registration, mask);
             Poll::Pending
         }
         Ok(told) => Poll::Ready(Ok(told)),

@@ -153,6 +153,17 @@ fn deadline(shared: &Shared, command: i32, operation: i32, timeout: &timespec) -
 }
 
 fn wait(shared: &Arc<Shared>, word: &AtomicU32, value: u32, deadline: Option<SimTime>, mask: u32) -> isize {
+    // A waiter that is dead must not take a wake from one that lives: nodes share what is in a `static`.
+    threads::wait_tidily(|must_end| wait_at(shared, word, (value, mask), deadline, must_end))
+}
+
+fn wait_at(
+    shared: &Arc<Shared>,
+    word: &AtomicU32,
+    (value, mask): (u32, u32),
+    deadline: Option<SimTime>,
+    must_end: &dyn Fn() -> bool,
+) -> isize {
     if word.load(Ordering::SeqCst) != value {
         return -(libc::EAGAIN as isize);
     }
@@ -161,6 +172,9 @@ fn wait(shared: &Arc<Shared>, word: &AtomicU32, value: u32, deadline: Option<Sim
     let mut timer = None;
     let result = threads::block(shared, Wait::Blocked("a lock or a wait of a thread"), false, |waker| {
         let Some(number) = own else {
+            if must_end() {
+                return Some(-(libc::EINTR as isize));
+            }
             own = Some(shared.with(|world| world.futexes.add(address, mask, value, waker)));
             if let Some(at) = deadline {
                 timer = Some(shared.with(|world| world.queue.push(at, Event::Timer(waker.clone()))));
@@ -169,6 +183,9 @@ fn wait(shared: &Arc<Shared>, word: &AtomicU32, value: u32, deadline: Option<Sim
         };
         if !shared.with(|world| world.futexes.is_waiting(address, number)) {
             return Some(0);
+        }
+        if must_end() {
+            return Some(-(libc::EINTR as isize));
         }
         if deadline.is_some_and(|at| shared.now.get() >= at) {
             return Some(-(libc::ETIMEDOUT as isize));

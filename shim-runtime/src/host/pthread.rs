@@ -128,6 +128,8 @@ pub(crate) unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mu
         && let Some(shared) = context::run_of_thread()
     {
         threads::wait_for_adopted(&shared, thread);
+        // A thread of the same process may never have ended.
+        threads::end_if_node_is_gone();
     }
     // SAFETY: the caller's own arguments.
     unsafe { real_join()(thread, result) }

@@ -52,20 +52,23 @@ pub enum Crash {
 #[track_caller]
 pub fn spawn_node(name: &str, main: NodeMain) -> NodeId {
     let shared = context::with_shared(Arc::clone);
-    let id = shared.with(|world| {
-        assert!(
-            world.nodes.iter().all(|node| node.name != name),
-            "simulation: a node called {name:?} exists"
-        );
-        NodeId(world.nodes.len() as u32)
+    shared.with(|world| {
+        assert!(!world.names.contains_key(name), "simulation: a node called {name:?} exists");
     });
-    add_node(&shared, name, main);
+    let id = add_machine(&shared, name, main);
     boot(&shared, id, Location::caller());
     id
 }
 
-/// Enters a node into the world, without starting it.
-pub(crate) fn add_node(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
+/// Enters a node that is a machine into the world, without starting it.
+pub(crate) fn add_machine(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
+    let id = add_node(shared, name, main);
+    shared.with(|world| world.names.insert(name.to_owned(), id));
+    id
+}
+
+/// Enters a node into the world, whose name is not final yet.
+pub(super) fn add_node(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
     let runtime = add_runtime(shared, RuntimeFlavor::MultiThread, 0);
     shared.with(|world| {
         let id = NodeId(world.nodes.len() as u32);
@@ -187,8 +190,9 @@ fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
             let mut cx = DeviceContext {
                 device: device_id,
                 now: shared.now.get(),
-                wall_ns: context::wall_ns_of(shared, &world.nodes, id),
-                node: id,
+                wall_base_ns: shared.wall_base_ns,
+                caller: id,
+                nodes: &world.nodes,
                 rng: &mut world.streams,
                 wakes: &mut wakes,
                 queue: &mut world.queue,
@@ -227,6 +231,7 @@ pub(super) fn down(shared: &Arc<Shared>, id: NodeId, state: State, change: NodeC
         let signals = shared.with(|world| signal::forget(&mut world.signals, id));
         drop(signals);
         end_tasks(shared, |task| task.node == id);
+        threads::end_threads_of(shared, id);
     }
 }
 
@@ -345,7 +350,8 @@ fn end_one(shared: &Arc<Shared>, task: TaskRef) {
             Body::Root => None,
             Body::Thread(thread) => {
                 threads::kill(thread);
-                entry.header.notify();
+                // It may have been woken already, and have stood among those that a pause kept.
+                shared.inbox.push(task);
                 None
             }
             Body::Job(_) => Some((entry.node, entry.runtime, None)),

@@ -93,7 +93,7 @@ pub fn name(node: NodeId) -> String {
 
 /// The node called `name`.
 pub fn find(name: &str) -> Option<NodeId> {
-    context::with_world(|world| world.nodes.iter().find(|node| node.name == name).map(|node| node.id))
+    context::with_world(|world| world.names.get(name).copied())
 }
 
 /// The names of all nodes, in the order of their numbers.

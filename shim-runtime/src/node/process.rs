@@ -98,6 +98,7 @@ pub fn start(name: &str, main: impl Future<Output = i32> + 'static) -> NodeId {
     let runtime = shared.with(|world| {
         let machine = world.node(parent).machine;
         let full = format!("{}/{name}[{}]", world.node(machine).name, world.node(id).pid);
+        world.names.entry(full.clone()).or_insert(id);
         let node = world.node_mut(id);
         (node.machine, node.parent, node.name, node.state) = (machine, Some(parent), full, State::Running);
         node.starts = 1;

@@ -55,8 +55,9 @@ pub(super) fn tell_device(shared: &Arc<Shared>, runtime: RuntimeId) {
             let mut cx = DeviceContext {
                 device: device_id,
                 now: shared.now.get(),
-                wall_ns: context::wall_ns_of(shared, &world.nodes, node),
-                node,
+                wall_base_ns: shared.wall_base_ns,
+                caller: node,
+                nodes: &world.nodes,
                 rng: &mut world.streams,
                 wakes: &mut wakes,
                 queue: &mut world.queue,

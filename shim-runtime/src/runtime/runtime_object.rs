@@ -14,6 +14,7 @@ use super::task_hooks::TaskHooks;
 use super::{EnterGuard, Handle, Hooks, RuntimeId, add_runtime, end_runtime};
 use crate::context::{self, Shared, Wait};
 use crate::node::lifecycle;
+use crate::task::header::Header;
 use crate::task::{Body, JoinHandle};
 use crate::{run, threads};
 
@@ -74,7 +75,7 @@ impl Runtime {
             runtime.max_blocking = settings.max_blocking;
             (runtime.has_timers, runtime.has_io) = (settings.has_timers, settings.has_io);
             runtime.name.clone_from(&settings.name);
-            runtime.hooks = hooks.clone();
+            runtime.set_hooks(hooks.clone());
             if settings.task_hooks.any() || settings.ends_on_panic {
                 shared.has_task_hooks.set(true);
             }
@@ -164,7 +165,11 @@ fn end(shared: &Arc<Shared>, runtime: RuntimeId, hooks: &Hooks, patience: Option
         state.stop_workers();
         if state.flavor == RuntimeFlavor::MultiThread { state.workers.len() } else { 0 }
     });
-    lifecycle::end_tasks(shared, |task| task.runtime == runtime && matches!(task.body, Body::Future(_)));
+    lifecycle::end_tasks(shared, |task| {
+        task.runtime == runtime && matches!(task.body, Body::Future(Some(_)))
+    });
+    // A poll that waits goes on to its end, as that of a worker does.
+    polls_under_way(shared, runtime).iter().for_each(|header| header.abort());
     super::reactor::tell_device(shared, runtime);
     if patience != Some(Duration::ZERO) {
         wait_for_blocking(shared, runtime, patience);
@@ -177,9 +182,20 @@ fn end(shared: &Arc<Shared>, runtime: RuntimeId, hooks: &Hooks, patience: Option
     }
 }
 
-/// tokio waits for blocking closures, also for those that stand in the queue.
+/// The tasks of a runtime that are being polled further up, by threads that wait; not the caller's own.
+fn polls_under_way(shared: &Shared, runtime: RuntimeId) -> Vec<Arc<Header>> {
+    let own = shared.current.get().task;
+    shared.with(|world| {
+        let tasks = world.tasks.iter().filter(|(task, entry)| entry.runtime == runtime && Some(*task) != own);
+        let polled = tasks.filter(|(_, entry)| matches!(entry.body, Body::Future(None)));
+        polled.map(|(_, entry)| Arc::clone(&entry.header)).collect()
+    })
+}
+
+/// tokio waits for blocking closures, also for those that stand in the queue; and for workers in the middle of a poll.
 fn wait_for_blocking(shared: &Arc<Shared>, runtime: RuntimeId, patience: Option<Duration>) {
-    let busy = || shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| state.jobs > 0));
+    let has_jobs = || shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| state.jobs > 0));
+    let busy = || has_jobs() || !polls_under_way(shared, runtime).is_empty();
     if !busy() {
         return;
     }

@@ -4,7 +4,7 @@
 //! workers. Must not poll or call hooks. Invariant: a worker that is parked polls nothing until it is unparked,
 //! and a task that found no worker is made ready again when one is free.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,9 +56,25 @@ impl Worker {
 /// How long a worker is busy with starting, at least: nothing takes no time.
 const START_COST: Duration = Duration::from_nanos(1_000);
 
-/// A runtime, as the world knows it.
+/// A runtime, as the world knows it. What every poll looks at stands first, in one line of the processor's cache.
+#[repr(C)]
 pub(crate) struct RuntimeState {
     pub(crate) flavor: RuntimeFlavor,
+    /// Whether it is in the world: not once it has ended.
+    is_alive: bool,
+    /// Whether it is among the runtimes whose workers may be awake.
+    is_awake: bool,
+    /// Whether workers have hooks.
+    has_hooks: bool,
+    /// How many callers drive it: a single-threaded one polls its tasks only while there are any.
+    driven: u32,
+    pub(crate) workers: Vec<Worker>,
+    /// How many of them are not parked.
+    awake: usize,
+    /// Which worker polled last: they take turns.
+    turn: usize,
+    hooks: Hooks,
+    pub(crate) task_hooks: TaskHooks,
     pub(crate) name: Option<String>,
     thread_name: Option<Arc<str>>,
     pub(crate) is_shut_down: bool,
@@ -74,19 +90,12 @@ pub(crate) struct RuntimeState {
     /// Blocking closures that have not ended, begun or not.
     pub(crate) jobs: usize,
     blocked: VecDeque<TaskRef>,
-    pub(crate) hooks: Hooks,
-    pub(crate) task_hooks: TaskHooks,
     /// Whether a panic of a task ends it, and one did.
     pub(crate) ends_on_panic: bool,
     pub(crate) has_panicked: bool,
     /// How often a task's budget was spent.
     #[cfg(tokio_unstable)]
     pub(crate) forced_yields: u64,
-    pub(crate) workers: Vec<Worker>,
-    /// Which worker polled last: they take turns.
-    turn: usize,
-    /// How many callers drive it: a single-threaded one polls its tasks only while there are any.
-    driven: u32,
     /// The callers of `block_on`, by their tasks; the first has the core of a single-threaded runtime.
     cores: Vec<u64>,
     /// Ready tasks that found no worker.
@@ -100,6 +109,9 @@ impl RuntimeState {
             name: None,
             thread_name: None,
             is_shut_down: false,
+            is_alive: true,
+            is_awake: true,
+            has_hooks: false,
             is_local: false,
             has_timers: true,
             has_io: true,
@@ -116,6 +128,7 @@ impl RuntimeState {
             #[cfg(tokio_unstable)]
             forced_yields: 0,
             workers: Vec::new(),
+            awake: 0,
             turn: 0,
             driven: 0,
             cores: Vec::new(),
@@ -133,6 +146,22 @@ impl RuntimeState {
             worker.park();
         }
         self.workers = vec![worker; workers.max(1)];
+        self.awake = if flavor == RuntimeFlavor::MultiThread { 0 } else { self.workers.len() };
+    }
+
+    pub(crate) fn set_hooks(&mut self, hooks: Hooks) {
+        let Hooks { start, stop, park, unpark } = &hooks;
+        self.has_hooks = [start, stop, park, unpark].into_iter().any(Option::is_some);
+        self.hooks = hooks;
+    }
+
+    /// What is to be called when a worker wakes.
+    pub(crate) fn unpark_hook(&self) -> Option<&Hook> {
+        if self.has_hooks { self.hooks.unpark.as_ref() } else { None }
+    }
+
+    fn park_hook(&self) -> Option<&Hook> {
+        if self.has_hooks { self.hooks.park.as_ref() } else { None }
     }
 
     pub(crate) fn set_thread_name(&mut self, name: Option<Arc<str>>) {
@@ -175,6 +204,7 @@ impl RuntimeState {
         let parked = worker.is_parked;
         if parked {
             worker.unpark();
+            self.awake += 1;
         }
         parked
     }
@@ -195,19 +225,26 @@ impl RuntimeState {
         (single && self.cores.first() == current.task.map(|task| task.id).as_ref()).then_some(0)
     }
 
-    /// There is nothing to do: whoever is not parked parks. How many did.
-    pub(crate) fn park_all(&mut self) -> usize {
+    /// There is nothing to do: whoever is not parked parks. How many did, and whether some still do not.
+    fn park_all(&mut self) -> (usize, bool) {
         if self.flavor == RuntimeFlavor::CurrentThread && self.driven == 0 {
-            return 0;
+            return (0, true);
         }
-        let mut count = 0;
-        for worker in &mut self.workers {
+        let mut parked = 0;
+        // Mostly it is the one that polled last.
+        let from_last = (self.turn..self.workers.len()).chain(0..self.turn);
+        for place in from_last {
+            if parked == self.awake {
+                break;
+            }
+            let worker = &mut self.workers[place];
             if !worker.is_parked && !worker.is_held {
                 worker.park();
-                count += 1;
+                parked += 1;
             }
         }
-        count
+        self.awake -= parked;
+        (parked, self.awake > 0)
     }
 
     /// Worker `index` waits in the middle of a poll, or no longer does: the tasks that may go on then.
@@ -240,6 +277,7 @@ impl RuntimeState {
     pub(crate) fn stop_workers(&mut self) {
         self.is_shut_down = true;
         self.workers.iter_mut().filter(|worker| worker.is_parked).for_each(Worker::unpark);
+        self.awake = self.workers.len();
     }
 
     /// Whether this task is ready, and kept here until a worker is free.
@@ -279,51 +317,75 @@ impl RuntimeState {
 /// The runtimes of a world: those that live, and what is remembered of those that ended.
 #[derive(Default)]
 pub(crate) struct Runtimes {
-    alive: BTreeMap<RuntimeId, RuntimeState>,
-    ended: BTreeMap<RuntimeId, RuntimeState>,
-    next: u64,
+    /// Every runtime that there ever was, by its number; those of a world begin with 1.
+    ever: Vec<RuntimeState>,
+    living: usize,
+    /// Those that may have workers who do not park: whoever was looked at to be changed since the last idle moment.
+    awake: Vec<RuntimeId>,
 }
 
 impl Runtimes {
+    fn place(id: RuntimeId) -> usize {
+        (id.0 as usize).wrapping_sub(1)
+    }
+
+    fn add(&mut self, state: RuntimeState) -> RuntimeId {
+        self.ever.push(state);
+        self.living += 1;
+        let id = RuntimeId(self.ever.len() as u64);
+        self.awake.push(id);
+        id
+    }
+
+    /// A runtime has ended: what the program wanted to be called for.
+    fn end(&mut self, id: RuntimeId) -> Option<(Hooks, TaskHooks)> {
+        let state = self.get_mut(&id)?;
+        state.is_alive = false;
+        let hooks = (std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks));
+        self.living -= 1;
+        Some(hooks)
+    }
+
     pub(crate) fn get(&self, id: &RuntimeId) -> Option<&RuntimeState> {
-        self.alive.get(id)
+        self.get_ever(id).filter(|state| state.is_alive)
     }
 
     pub(crate) fn get_mut(&mut self, id: &RuntimeId) -> Option<&mut RuntimeState> {
-        self.alive.get_mut(id)
+        let state = self.ever.get_mut(Runtimes::place(*id)).filter(|state| state.is_alive)?;
+        if !std::mem::replace(&mut state.is_awake, true) {
+            self.awake.push(*id);
+        }
+        Some(state)
     }
 
     /// Every runtime ends with its run: what the program wanted to be called for.
     pub(crate) fn close(&mut self) -> Vec<(Hooks, TaskHooks)> {
-        let mut hooks = Vec::new();
-        for (id, mut state) in std::mem::take(&mut self.alive) {
-            hooks.push((std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks)));
-            state.is_shut_down = true;
-            self.ended.insert(id, state);
-        }
+        let all = 1..=self.ever.len() as u64;
+        let hooks = all.filter_map(|number| self.end(RuntimeId(number))).collect();
+        self.ever.iter_mut().for_each(|state| state.is_shut_down = true);
         hooks
     }
 
     /// What the worker threads of the newest multi-threaded runtime are called.
     pub(crate) fn worker_name(&self) -> Arc<str> {
-        let threaded = |state: &&RuntimeState| state.flavor == RuntimeFlavor::MultiThread;
-        let newest = self.alive.values().rev().find(threaded);
+        let threaded = |state: &&RuntimeState| state.is_alive && state.flavor == RuntimeFlavor::MultiThread;
+        let newest = self.ever.iter().rev().find(threaded);
         newest.map_or_else(|| Arc::from("tokio-rt-worker"), RuntimeState::thread_name)
     }
 
     /// Also where the runtime has ended: for metrics, which outlive it.
     pub(crate) fn get_ever(&self, id: &RuntimeId) -> Option<&RuntimeState> {
-        self.alive.get(id).or_else(|| self.ended.get(id))
+        self.ever.get(Runtimes::place(*id))
     }
 
     /// Whether there are runtimes other than the node's own.
     pub(crate) fn any_loose(&self) -> bool {
-        self.alive.len() > 1
+        self.living > 1
     }
 
     /// Notes that a worker of a runtime was busy.
     pub(crate) fn charge(&mut self, id: RuntimeId, worker: u32, nanos: u64) {
-        let worker = self.alive.get_mut(&id).and_then(|state| state.workers.get_mut(worker as usize));
+        let worker = self.get_mut(&id).and_then(|state| state.workers.get_mut(worker as usize));
         if let Some(worker) = worker {
             worker.busy += Duration::from_nanos(nanos);
         }
@@ -332,12 +394,20 @@ impl Runtimes {
     /// Parks the workers that have nothing to do; the hooks to call, with the runtimes that they belong to.
     pub(crate) fn park(&mut self) -> Vec<(RuntimeId, Hook)> {
         let mut hooks = Vec::new();
-        for (id, state) in &mut self.alive {
-            let count = state.park_all();
-            if let Some(hook) = &state.hooks.park {
+        let ever = &mut self.ever;
+        self.awake.retain(|id| {
+            let Some(state) = ever.get_mut(Runtimes::place(*id)).filter(|state| state.is_alive) else {
+                return false;
+            };
+            let count;
+            (count, state.is_awake) = state.park_all();
+            if let Some(hook) = state.park_hook() {
                 hooks.extend((0..count).map(|_| (*id, Arc::clone(hook))));
             }
-        }
+            state.is_awake
+        });
+        // In the order of their numbers, not in that in which they were looked at.
+        hooks.sort_by_key(|(id, _)| *id);
         hooks
     }
 }
@@ -346,21 +416,12 @@ impl Runtimes {
 pub(crate) fn add_runtime(shared: &Shared, flavor: RuntimeFlavor, workers: usize) -> RuntimeId {
     shared.with(|world| {
         let workers = if workers == 0 { world.config.cpus } else { workers };
-        let runtimes = &mut world.runtimes;
-        runtimes.next += 1;
-        let id = RuntimeId(runtimes.next);
-        runtimes.alive.insert(id, RuntimeState::new(flavor, workers));
-        id
+        world.runtimes.add(RuntimeState::new(flavor, workers))
     })
 }
 
 /// Takes a runtime that has ended out of the world; its numbers are kept.
 pub(crate) fn end_runtime(shared: &Shared, id: RuntimeId) {
-    let hooks = shared.with(|world| {
-        let mut state = world.runtimes.alive.remove(&id)?;
-        let hooks = (std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks));
-        world.runtimes.ended.insert(id, state);
-        Some(hooks)
-    });
+    let hooks = shared.with(|world| world.runtimes.end(id));
     drop(hooks);
 }

@@ -218,8 +218,9 @@ fn fire_device(shared: &Shared, world: &mut World, id: DeviceId, token: u64) {
     let mut cx = crate::device::DeviceContext {
         device: id,
         now: shared.now.get(),
-        wall_ns: shared.wall_base_ns + shared.now.get().nanos(),
-        node: crate::node::NodeId(0),
+        wall_base_ns: shared.wall_base_ns,
+        caller: crate::node::NodeId(0),
+        nodes: &world.nodes,
         rng: &mut world.streams,
         wakes: &mut world.wakes,
         queue: &mut world.queue,
@@ -293,7 +294,7 @@ fn take(shared: &Shared, world: &mut World, task: TaskRef, current: &mut Current
                 let (worker, was_parked) = runtime.serve(task)?;
                 current.worker = Some(worker);
                 current.entered = Entered::into(runtime.flavor);
-                if let (true, Some(hook)) = (was_parked, &runtime.hooks.unpark) {
+                if let (true, Some(hook)) = (was_parked, runtime.unpark_hook()) {
                     world.unpark_hooks.push((entry.runtime, Arc::clone(hook)));
                     shared.has_hooks.set(true);
                 }

@@ -45,6 +45,11 @@ impl Ready {
         last: Option<TaskRef>,
         stream: &mut Stream,
     ) {
+        if let [task] = woken[..] {
+            let place = if last == Some(task) { Place::Behind } else { Place::Any };
+            self.push(task, place, stream);
+            return woken.clear();
+        }
         let yielded = last.filter(|last| woken.contains(last));
         let place = if yielded.is_some() { Place::Before } else { Place::Any };
         for task in woken.drain(..).filter(|task| Some(*task) != yielded) {

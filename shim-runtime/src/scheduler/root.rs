@@ -37,6 +37,7 @@ pub(crate) fn drive<R>(
         let (task, header) = add_entry_for(shared, Body::Root, "main", current, location);
         let waker = Waker::from(Arc::clone(&header));
         let _entry = Entry { shared, task, header: Arc::clone(&header) };
+        let _role = threads::Role::of(shared);
         let mut cx = Context::from_waker(&waker);
         run_loop(shared, |picked| {
             if picked != task {
@@ -105,7 +106,7 @@ fn drive_beside<R>(
 fn unpark_root(shared: &Shared, inside: Current) {
     let hook = shared.with(|world| {
         let state = world.runtimes.get_mut(&inside.runtime?)?;
-        if state.polls_root() { state.hooks.unpark.clone() } else { None }
+        if state.polls_root() { state.unpark_hook().cloned() } else { None }
     });
     if let (Some(hook), Some(runtime)) = (hook, inside.runtime) {
         call_hooks(shared, vec![(runtime, hook)]);

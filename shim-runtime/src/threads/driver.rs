@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use super::{Own, SELF, ThreadRef, end_if_killed, give_back, own};
+use super::{Own, SELF, SimThread, ThreadRef, end_if_killed, give_back, own};
 use crate::context::{Current, Shared};
 use crate::report::Stalled;
 use crate::scheduler;
@@ -24,7 +24,7 @@ pub(super) fn stand_in(shared: &Arc<Shared>, may_unwind: bool) {
     shared.stand_ins.set(shared.stand_ins.get() + 1);
     let other = reserve(shared);
     shared.with(|world| world.threads.drivers.push(Arc::clone(&other)));
-    other.run_and_wait(&me);
+    other.run_and_wait_as(shared, &me);
     end_if_killed(shared, &me, may_unwind);
 }
 
@@ -34,7 +34,7 @@ fn reserve(shared: &Arc<Shared>) -> ThreadRef {
         thread.retired.store(false, Ordering::Release);
         return thread;
     }
-    let other = ThreadRef::default();
+    let other = SimThread::driver();
     let (own, run) = (Arc::clone(&other), Arc::clone(shared));
     let name = shared.with(|world| world.worker_name());
     let spawned = crate::host::without_notice(|| {
@@ -50,7 +50,7 @@ fn reserve(shared: &Arc<Shared>) -> ThreadRef {
         })
     });
     let handle = spawned.expect("failed to start a thread for a blocking call");
-    shared.with(|world| world.threads.handles.push(handle));
+    other.is_thread(handle);
     other
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn still_driver(shared: &Arc<Shared>, seen: &mut u64) -> bool {
 }
 
 /// Ends the time of those that stand in for the calling thread. False where it was itself retired meanwhile.
-pub(super) fn take_role_back(shared: &Arc<Shared>) -> bool {
+fn take_role_back(shared: &Arc<Shared>) -> bool {
     let me = own().expect("invariant: the loop runs on a driver").thread;
     let others = shared.with(|world| {
         let drivers = &mut world.threads.drivers;
@@ -116,6 +116,25 @@ pub(super) fn take_role_back(shared: &Arc<Shared>) -> bool {
         scheduler::rewake_roots(shared);
     }
     true
+}
+
+/// While it lives the calling thread drives; those that stand in for it end with it, also where it unwinds.
+pub(crate) struct Role<'a> {
+    shared: &'a Arc<Shared>,
+}
+
+impl<'a> Role<'a> {
+    pub(crate) fn of(shared: &'a Arc<Shared>) -> Role<'a> {
+        Role { shared }
+    }
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        let current = self.shared.current.get();
+        take_role_back(self.shared);
+        self.shared.current.set(current);
+    }
 }
 
 /// Whether the calling thread, a stand-in, was told to end while it waited.

@@ -100,11 +100,16 @@ impl Drop for Pass {
     }
 }
 
-/// The loop looks at the door: guests become threads of the run. True where there were any.
-pub(crate) fn admit(shared: &Shared) -> bool {
-    if !shared.door.has_guests() {
-        return false;
+/// The loop looks at the door: guests become threads of the run.
+#[inline]
+pub(crate) fn admit(shared: &Shared) {
+    if shared.door.has_guests() {
+        admit_all(shared);
     }
+}
+
+#[cold]
+fn admit_all(shared: &Shared) {
     let guests = {
         let mut state = shared.door.lock();
         shared.door.any.store(false, Ordering::Release);
@@ -116,7 +121,6 @@ pub(crate) fn admit(shared: &Shared) -> bool {
             scheduler::add_entry(shared, Body::Thread(Arc::clone(&guest.thread)), "thread from outside");
         *guest.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
     }
-    !guests.is_empty()
 }
 
 /// Guests that were let in need somebody to drive until they have left: the resident that is about to.

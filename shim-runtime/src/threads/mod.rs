@@ -8,14 +8,15 @@
 
 mod adopted;
 mod driver;
+mod ending;
 pub(crate) mod guest;
 mod outlive;
 
-pub(crate) use outlive::end_if_node_is_gone;
 pub use outlive::wait_or_fail;
+pub(crate) use outlive::{end_if_node_is_gone, wait_tidily};
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,16 +26,19 @@ use std::thread;
 use std::time::Duration;
 
 pub(crate) use adopted::{Adopted, adopt, begin_adopted, end_adopted, register, wait_for_adopted};
-pub(crate) use driver::{is_retired, still_driver};
-use driver::{stand_in, take_role_back, take_stall};
+pub(crate) use driver::{Role, is_retired, still_driver};
+use driver::{stand_in, take_stall};
+pub(crate) use ending::{end_all, kill};
 
 use crate::context::{self, Current, Entered, Shared, Wait};
 use crate::host::baton::Parker;
 use crate::host::watchdog;
+use crate::node::NodeId;
 use crate::report::Stalled;
 use crate::scheduler::{self, Event};
 use crate::task::header::Header;
-use crate::task::{Body, Task, TaskRef};
+use crate::task::{Body, TaskRef};
+use crate::world::World;
 
 /// A thread of a world.
 #[derive(Default)]
@@ -50,7 +54,13 @@ pub(crate) struct SimThread {
     runs: AtomicBool,
     /// It waits where it can be told that the run cannot go on.
     hears_stalls: AtomicBool,
+    /// It runs the loop, or stands in for one that does: its polls are not its own.
+    drives: bool,
     job: Mutex<Option<Job>>,
+    /// It has nothing left to do but to end.
+    gone: AtomicBool,
+    /// Where the engine started it.
+    os_thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 pub(crate) type ThreadRef = Arc<SimThread>;
@@ -76,7 +86,6 @@ pub(crate) struct Threads {
     stalled: Option<Stalled>,
     /// Threads for blocking closures that have nothing to do, with their names.
     idle: Vec<(Arc<str>, ThreadRef)>,
-    handles: Vec<thread::JoinHandle<()>>,
     /// Threads that the application started itself, by libc's names for them.
     adopted: BTreeMap<u64, AdoptedState>,
 }
@@ -106,6 +115,8 @@ pub(crate) struct Killed;
 thread_local! {
     /// What the calling thread is to its world.
     static SELF: RefCell<Option<Own>> = const { RefCell::new(None) };
+    /// How often the calling thread waited and was picked again.
+    static PICKS: Cell<u64> = const { Cell::new(0) };
 }
 
 #[derive(Clone)]
@@ -125,16 +136,42 @@ fn replace_own(own: Option<Own>) -> Option<Own> {
 }
 
 impl SimThread {
+    fn is_thread(&self, handle: thread::JoinHandle<()>) {
+        *self.os_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+    }
+
+    /// Waits, in real time, until the operating system's thread is over: while it ends it holds locks of the
+    /// allocator and of std, which must not be met by whoever runs next.
+    fn join(&self) {
+        let handle = self.os_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(handle) = handle {
+            // Its closure catches what it runs; there is nothing to be told.
+            let _ = crate::host::without_notice(|| handle.join());
+        }
+    }
+
+    fn driver() -> ThreadRef {
+        Arc::new(SimThread { drives: true, ..SimThread::default() })
+    }
+
     /// Hands the baton to this thread and waits until it comes back.
     fn run_and_wait(&self, me: &SimThread) {
         self.parker.unpark();
         me.parker.park();
     }
+
+    /// As [`SimThread::run_and_wait`]: whoever ran meanwhile, the calling thread goes on as what it was, also where it
+    /// unwinds.
+    fn run_and_wait_as(&self, shared: &Shared, me: &SimThread) {
+        let before = shared.current.get();
+        self.run_and_wait(me);
+        shared.current.set(before);
+    }
 }
 
 /// Makes the calling thread the driver of `shared` while `f` runs.
 pub(crate) fn as_driver<R>(shared: &Arc<Shared>, f: impl FnOnce() -> R) -> R {
-    let me: ThreadRef = ThreadRef::default();
+    let me = SimThread::driver();
     let before = replace_own(Some(Own { thread: Arc::clone(&me), entry: None }));
     let before_drivers = shared.with(|world| std::mem::replace(&mut world.threads.drivers, vec![me]));
     let _restore = Restore { shared, before: Some((before, before_drivers)) };
@@ -183,7 +220,7 @@ pub(crate) fn start(shared: &Arc<Shared>, job: Job) -> ThreadRef {
             thread::Builder::new().name(os_name).spawn(move || worker(&run, &own, &name))
         });
         let handle = spawned.expect("failed to start a thread for a blocking call");
-        shared.with(|world| world.threads.handles.push(handle));
+        thread.is_thread(handle);
         thread
     });
     *thread.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
@@ -193,14 +230,15 @@ pub(crate) fn start(shared: &Arc<Shared>, job: Job) -> ThreadRef {
 /// The loop picked a thread: it runs until it blocks or ends.
 pub(crate) fn resume(shared: &Shared, task: TaskRef, thread: &ThreadRef) {
     let me = own().expect("invariant: the loop runs on a driver").thread;
-    let before = shared.current.get();
     let location = shared.with(|world| world.tasks.find(task).map(|entry| entry.location));
     if let Some(location) = location {
         watchdog::poll_begins(task.id, location);
     }
-    thread.run_and_wait(&me);
+    thread.run_and_wait_as(shared, &me);
+    if thread.gone.load(Ordering::Acquire) {
+        thread.join();
+    }
     watchdog::poll_ends();
-    shared.current.set(before);
 }
 
 fn worker(shared: &Arc<Shared>, me: &ThreadRef, name: &Arc<str>) {
@@ -235,6 +273,7 @@ fn worker(shared: &Arc<Shared>, me: &ThreadRef, name: &Arc<str>) {
             }
             world.threads.driver()
         });
+        me.gone.store(killed, Ordering::Release);
         driver.parker.unpark();
         if killed {
             return;
@@ -258,12 +297,11 @@ pub(crate) fn block<R>(
     }
     let current = shared.current.get();
     if current.entered != Entered::No {
-        let me = own().map_or_else(ThreadRef::default, |own| own.thread);
+        let me = own().map_or_else(SimThread::driver, |own| own.thread);
         let entry = scheduler::add_entry(shared, Body::Thread(me), "blocked poll");
-        let held = scheduler::hold_worker(shared, current);
+        let _leave = Leave { shared, entry: &entry };
+        let _held = scheduler::hold_worker(shared, current);
         let ended = turns(shared, &entry, wait, &mut done, || stand_in(shared, may_unwind));
-        drop(held);
-        leave(shared, &entry);
         return ended.expect("invariant: only a waiting driver hears of a stall");
     }
     match beside(shared, "blocked thread", wait, may_unwind, done) {
@@ -289,6 +327,7 @@ pub(crate) fn beside<R>(
         let me = own().expect("invariant: as_driver names the thread").thread;
         let entry = scheduler::add_entry(shared, Body::Thread(Arc::clone(&me)), what);
         let _leave = Leave { shared, entry: &entry };
+        let _role = Role::of(shared);
         turns(shared, &entry, wait, &mut done, || {
             me.hears_stalls.store(true, Ordering::Release);
             stand_in(shared, may_unwind);
@@ -297,7 +336,7 @@ pub(crate) fn beside<R>(
     })
 }
 
-/// Ends a wait beside the loop, also when it unwinds.
+/// Takes the entry of a wait out of the table, also when it unwinds.
 struct Leave<'a> {
     shared: &'a Arc<Shared>,
     entry: &'a (TaskRef, Arc<Header>),
@@ -305,17 +344,10 @@ struct Leave<'a> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        let current = self.shared.current.get();
-        take_role_back(self.shared);
-        self.shared.current.set(current);
-        leave(self.shared, self.entry);
+        self.entry.1.close();
+        let entry = self.shared.with(|world| world.tasks.remove(self.entry.0));
+        drop(entry);
     }
-}
-
-fn leave(shared: &Shared, entry: &(TaskRef, Arc<Header>)) {
-    entry.1.close();
-    let entry = shared.with(|world| world.tasks.remove(entry.0));
-    drop(entry);
 }
 
 /// Asks `done` and gives the baton away, in turns.
@@ -327,11 +359,16 @@ fn turns<R>(
     mut give_way: impl FnMut(),
 ) -> Result<R, Stalled> {
     let waker = Waker::from(Arc::clone(header));
-    let before = shared.current.get();
+    let picks = || PICKS.try_with(Cell::get).unwrap_or_default();
     loop {
         header.begin_poll();
+        let picked = picks();
         if let Some(result) = done(&waker) {
             return Ok(result);
+        }
+        if picks() != picked {
+            // The thread waited in there, too: what woke this wait meanwhile was taken for the inner one's.
+            shared.inbox.push(*task);
         }
         shared.with(|world| {
             if let Some(entry) = world.tasks.find(*task) {
@@ -339,7 +376,7 @@ fn turns<R>(
             }
         });
         give_way();
-        shared.current.set(before);
+        let _ = PICKS.try_with(|picks| picks.set(picks.get() + 1));
         if let Some(stalled) = take_stall(shared) {
             return Err(stalled);
         }
@@ -395,7 +432,7 @@ fn give_back(shared: &Shared, may_unwind: bool) {
     // One that outlived its node ends where it waits next.
     end_if_killed(shared, &me, may_unwind);
     let driver = shared.with(|world| world.threads.driver());
-    driver.run_and_wait(&me);
+    driver.run_and_wait_as(shared, &me);
     end_if_killed(shared, &me, may_unwind);
 }
 
@@ -403,9 +440,19 @@ fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
     if !me.killed.load(Ordering::Acquire) || me.survives.load(Ordering::Acquire) {
         return;
     }
-    if may_unwind {
+    if may_unwind && !thread::panicking() {
+        if me.drives {
+            // The poll ends; its thread is the run's.
+            me.killed.store(false, Ordering::Release);
+        }
         let payload: Box<dyn Any + Send> = Box::new(Killed);
         resume_unwind(payload);
+    }
+    let holds_root = |world: &mut World| world.threads.drivers.first().is_some_and(|first| is(first, me));
+    if me.drives && shared.with(holds_root) {
+        // The run's own future stands below this poll, which therefore waits to its end.
+        me.killed.store(false, Ordering::Release);
+        return;
     }
     // The thread waits inside a C call, through which nothing may unwind: it sleeps for ever, and whoever
     // wakes it gets the baton back.
@@ -418,34 +465,24 @@ fn end_if_killed(shared: &Shared, me: &SimThread, may_unwind: bool) {
     }
 }
 
-/// Marks the thread of a task whose node is gone; it ends when it is next picked.
-pub(crate) fn kill(thread: &ThreadRef) {
-    thread.killed.store(true, Ordering::Release);
+fn is(thread: &ThreadRef, other: &SimThread) -> bool {
+    std::ptr::eq(Arc::as_ptr(thread), other)
 }
 
-/// Ends every thread that waits, at the end of a run. Called by the driver.
-pub(crate) fn end_all(shared: &Arc<Shared>) {
-    let waiting: Vec<(TaskRef, ThreadRef)> = shared.with(|world| {
-        let threads = world.tasks.iter().filter_map(|(task, entry)| match &entry.body {
-            Body::Thread(thread) => Some((task, Arc::clone(thread))),
+/// Ends the threads of `node`, whose process is gone, before anything else happens: so what they do on their way out
+/// is done on a node that is dead, also where it starts again at once. Those that poll end when they are picked.
+pub(crate) fn end_threads_of(shared: &Arc<Shared>, node: NodeId) {
+    let me = own().map(|own| own.thread);
+    let is_mine = |thread: &ThreadRef| me.as_ref().is_some_and(|me| Arc::ptr_eq(me, thread));
+    let doomed: Vec<(TaskRef, ThreadRef)> = shared.with(|world| {
+        let own = world.tasks.iter().filter(|(_, entry)| entry.node == node);
+        let threads = own.filter_map(|(task, entry)| match &entry.body {
+            Body::Thread(thread) if !thread.drives && !is_mine(thread) => Some((task, Arc::clone(thread))),
             _ => None,
         });
         threads.collect()
     });
-    for (task, thread) in waiting {
-        kill(&thread);
-        resume(shared, task, &thread);
-        let entry: Option<Task> = shared.with(|world| world.tasks.remove(task));
-        drop(entry);
-    }
-    let (idle, reserve) = shared
-        .with(|world| (std::mem::take(&mut world.threads.idle), std::mem::take(&mut world.threads.reserve)));
-    for thread in reserve {
-        kill(&thread);
-        thread.parker.unpark();
-    }
-    for (_, thread) in idle {
-        kill(&thread);
-        thread.parker.unpark();
+    if !doomed.is_empty() {
+        as_driver(shared, || doomed.iter().for_each(|(task, thread)| resume(shared, *task, thread)));
     }
 }

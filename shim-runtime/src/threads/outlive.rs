@@ -32,6 +32,19 @@ pub fn wait_or_fail(what: &'static str, time: Duration) -> bool {
     !killed
 }
 
+/// Calls `wait`, which gives up where what it is given answers that the thread's node is gone, and leaves nothing
+/// behind: then the thread ends.
+pub(crate) fn wait_tidily<R>(wait: impl FnOnce(&dyn Fn() -> bool) -> R) -> R {
+    let own = own();
+    let is_killed = || own.as_ref().is_some_and(|own| own.thread.killed.load(Ordering::Acquire));
+    let survives = |yes| own.as_ref().is_some_and(|own| own.thread.survives.swap(yes, Ordering::AcqRel));
+    let before = survives(true);
+    let result = wait(&is_killed);
+    survives(before);
+    end_if_node_is_gone();
+    result
+}
+
 /// A thread that outlived its node, because it held locks of a library, holds none any more.
 pub(crate) fn end_if_node_is_gone() {
     let Some(own) = own().filter(|own| own.thread.killed.load(Ordering::Acquire)) else { return };

@@ -14,7 +14,7 @@ use real::io::Interest;
 use super::{inet, stream::TcpStream};
 use crate::mirror::addr::{self, ToSocketAddrs};
 use crate::mirror::socket::Socket;
-use crate::sys::{self, Addr, Kind, Name, SocketId};
+use crate::sys::{self, Addr, Kind, Name, SocketId, op};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -56,7 +56,7 @@ impl TcpListener {
     /// # Cancel safety
     /// No connection is lost where this is dropped.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.async_io(Interest::READABLE, || sys::accept(self.socket.id)).await.and_then(accepted)
+        self.socket.async_call(Interest::READABLE, op::accept(self.socket.id)).await.and_then(accepted)
     }
 
     /// As [`accept`](TcpListener::accept); only the task that polled last is woken.

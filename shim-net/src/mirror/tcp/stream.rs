@@ -18,7 +18,7 @@ use super::split::{ReadHalf, WriteHalf};
 use super::split_owned::{self, OwnedReadHalf, OwnedWriteHalf};
 use crate::mirror::addr::{self, ToSocketAddrs};
 use crate::mirror::socket::{Socket, read_into};
-use crate::sys::{self, Addr, Direction, Kind, Name};
+use crate::sys::{self, Addr, Direction, Kind, Name, op};
 
 /// A TCP connection.
 ///
@@ -117,12 +117,12 @@ impl TcpStream {
 
     /// Reads what is there.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false))
+        self.socket.try_call(Interest::READABLE, op::recv(self.socket.id, buf, false))
     }
 
     /// As [`try_read`](TcpStream::try_read), into several buffers.
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv_vectored(self.socket.id, bufs, false))
+        self.socket.try_call(Interest::READABLE, op::recv_vectored(self.socket.id, bufs, false))
     }
 
     /// As [`try_read`](TcpStream::try_read), at the end of `buf`.
@@ -133,12 +133,12 @@ impl TcpStream {
 
     /// Writes what there is room for.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.id, buf))
+        self.socket.try_call(Interest::WRITABLE, op::send(self.socket.id, buf))
     }
 
     /// As [`try_write`](TcpStream::try_write), from several buffers.
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send_vectored(self.socket.id, bufs))
+        self.socket.try_call(Interest::WRITABLE, op::send_vectored(self.socket.id, bufs))
     }
 
     /// Calls `f` where the stream is ready.
@@ -156,7 +156,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Nothing is lost where this is dropped.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.async_io(Interest::READABLE, || sys::recv(self.socket.id, buf, true)).await
+        self.socket.async_call(Interest::READABLE, op::recv(self.socket.id, buf, true)).await
     }
 
     /// As [`peek`](TcpStream::peek); only the task that polled last is woken.

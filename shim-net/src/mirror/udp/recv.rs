@@ -13,7 +13,7 @@ use real::io::{Interest, ReadBuf};
 use super::UdpSocket;
 use crate::mirror::socket::receive_into;
 use crate::mirror::tcp::inet;
-use crate::sys::{self, Received};
+use crate::sys::{self, Received, op};
 
 /// As tokio waits to receive: an error is an event, too.
 const INCOMING: Interest = Interest::READABLE.add(Interest::ERROR);
@@ -24,7 +24,7 @@ impl UdpSocket {
     /// # Cancel safety
     /// No datagram is lost where this is dropped; so it is with everything that receives.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.async_io(INCOMING, || sys::recv(self.socket.id, buf, false)).await
+        self.socket.async_call(INCOMING, op::recv(self.socket.id, buf, false)).await
     }
 
     /// As [`recv`](UdpSocket::recv); only the task that polled last is woken.
@@ -34,7 +34,7 @@ impl UdpSocket {
 
     /// As [`recv`](UdpSocket::recv), where there is one.
     pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false))
+        self.socket.try_call(Interest::READABLE, op::recv(self.socket.id, buf, false))
     }
 
     /// As [`try_recv`](UdpSocket::try_recv), at the end of `buf`.
@@ -49,17 +49,20 @@ impl UdpSocket {
 
     /// As [`try_recv_from`](UdpSocket::try_recv_from), at the end of `buf`.
     pub fn try_recv_buf_from<B: BufMut>(&self, buf: &mut B) -> io::Result<(usize, SocketAddr)> {
-        self.socket.try_io(Interest::READABLE, || receive_into(buf, |space| self.receive(space, false)))
+        self.socket.try_io(Interest::READABLE, || receive_into(buf, |space| self.receive(space)))
     }
 
     /// As [`recv_from`](UdpSocket::recv_from), at the end of `buf`.
     pub async fn recv_buf_from<B: BufMut>(&self, buf: &mut B) -> io::Result<(usize, SocketAddr)> {
-        self.socket.async_io(INCOMING, || receive_into(buf, |space| self.receive(space, false))).await
+        self.socket.async_io(INCOMING, || receive_into(buf, |space| self.receive(space))).await
     }
 
     /// Receives one datagram, and tells who sent it.
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.async_io(INCOMING, || self.receive(buf, false)).await
+        self.socket
+            .async_call(INCOMING, op::recv_from(self.socket.id, buf, false))
+            .await
+            .and_then(with_sender)
     }
 
     /// As [`recv_from`](UdpSocket::recv_from); only the task that polled last is woken.
@@ -73,12 +76,14 @@ impl UdpSocket {
 
     /// As [`recv_from`](UdpSocket::recv_from), where there is one.
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.try_io(Interest::READABLE, || self.receive(buf, false))
+        self.socket
+            .try_call(Interest::READABLE, op::recv_from(self.socket.id, buf, false))
+            .and_then(with_sender)
     }
 
     /// As [`recv`](UdpSocket::recv), and leaves the datagram.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.async_io(INCOMING, || sys::recv(self.socket.id, buf, true)).await
+        self.socket.async_call(INCOMING, op::recv(self.socket.id, buf, true)).await
     }
 
     /// As [`peek`](UdpSocket::peek); only the task that polled last is woken.
@@ -88,12 +93,12 @@ impl UdpSocket {
 
     /// As [`peek`](UdpSocket::peek), where there is one.
     pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, true))
+        self.socket.try_call(Interest::READABLE, op::recv(self.socket.id, buf, true))
     }
 
     /// As [`recv_from`](UdpSocket::recv_from), and leaves the datagram.
     pub async fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.async_io(INCOMING, || self.receive(buf, true)).await
+        self.socket.async_call(INCOMING, op::recv_from(self.socket.id, buf, true)).await.and_then(with_sender)
     }
 
     /// As [`peek_from`](UdpSocket::peek_from); only the task that polled last is woken.
@@ -107,7 +112,9 @@ impl UdpSocket {
 
     /// As [`peek_from`](UdpSocket::peek_from), where there is one.
     pub fn try_peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.try_io(Interest::READABLE, || self.receive(buf, true))
+        self.socket
+            .try_call(Interest::READABLE, op::recv_from(self.socket.id, buf, true))
+            .and_then(with_sender)
     }
 
     /// Waits for a datagram, leaves it, and tells who sent it.
@@ -125,9 +132,8 @@ impl UdpSocket {
         self.try_peek_from(&mut []).map(|(_, from)| from)
     }
 
-    fn receive(&self, buf: &mut [u8], peek: bool) -> io::Result<(usize, SocketAddr)> {
-        let received = sys::recv_from(self.socket.id, buf, peek)?;
-        Ok((received.len, sender(received)?))
+    fn receive(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        sys::recv_from(self.socket.id, buf, false).and_then(with_sender)
     }
 
     fn poll_receive(
@@ -138,6 +144,12 @@ impl UdpSocket {
     ) -> Poll<io::Result<SocketAddr>> {
         Poll::Ready(sender(ready!(self.socket.poll_recv_from(cx, buf, peek))?))
     }
+}
+
+/// How much came, and who sent it.
+fn with_sender(received: Received) -> io::Result<(usize, SocketAddr)> {
+    let len = received.len;
+    Ok((len, sender(received)?))
 }
 
 /// Who sent it; nobody where reading was shut down, which is an error with std, too.

@@ -2,7 +2,7 @@
 //!
 //! Owns methods only. Must not know routes or links. Invariant: a datagram is sent whole or not at all.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
@@ -10,7 +10,7 @@ use real::io::Interest;
 
 use super::UdpSocket;
 use crate::mirror::addr::{self, ToSocketAddrs};
-use crate::sys::{self, Addr, SendExtra};
+use crate::sys::{Addr, op};
 
 impl UdpSocket {
     /// Sends to the peer that the socket is connected to.
@@ -18,7 +18,7 @@ impl UdpSocket {
     /// # Cancel safety
     /// Nothing is sent where this is dropped before it is ready.
     pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.async_io(Interest::WRITABLE, || sys::send(self.socket.id, buf)).await
+        self.socket.async_call(Interest::WRITABLE, op::send(self.socket.id, buf)).await
     }
 
     /// As [`send`](UdpSocket::send); only the task that polled last is woken.
@@ -28,7 +28,7 @@ impl UdpSocket {
 
     /// As [`send`](UdpSocket::send), where there is room.
     pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.id, buf))
+        self.socket.try_call(Interest::WRITABLE, op::send(self.socket.id, buf))
     }
 
     /// Sends to the first of the addresses.
@@ -40,7 +40,11 @@ impl UdpSocket {
     /// Nothing is sent where this is dropped before it is ready.
     pub async fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         match addr::to_socket_addrs(addr).await?.next() {
-            Some(target) => self.socket.async_io(Interest::WRITABLE, || self.send_now(buf, target)).await,
+            Some(target) => {
+                let target = Addr::Inet(target);
+                let op = op::send_to(self.socket.id, buf, Some(&target));
+                self.socket.async_call(Interest::WRITABLE, op).await
+            }
             None => Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to")),
         }
     }
@@ -57,10 +61,7 @@ impl UdpSocket {
 
     /// As [`send_to`](UdpSocket::send_to), where there is room.
     pub fn try_send_to(&self, buf: &[u8], target: SocketAddr) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || self.send_now(buf, target))
-    }
-
-    fn send_now(&self, buf: &[u8], target: SocketAddr) -> io::Result<usize> {
-        sys::send_to(self.socket.id, &[IoSlice::new(buf)], Some(&Addr::Inet(target)), SendExtra::default())
+        let target = Addr::Inet(target);
+        self.socket.try_call(Interest::WRITABLE, op::send_to(self.socket.id, buf, Some(&target)))
     }
 }

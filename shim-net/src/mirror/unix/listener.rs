@@ -13,7 +13,7 @@ use real::io::Interest;
 
 use super::{SocketAddr, address_of, stream::UnixStream, unix};
 use crate::mirror::socket::Socket;
-use crate::sys::{self, Addr, Domain, Kind, SocketId};
+use crate::sys::{self, Addr, Domain, Kind, SocketId, op};
 
 /// More than the kernel gives, which is how std asks for all.
 const BACKLOG: u32 = 4096;
@@ -95,7 +95,7 @@ impl UnixListener {
     /// # Cancel safety
     /// No connection is lost where this is dropped.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.socket.async_io(Interest::READABLE, || sys::accept(self.socket.id)).await.and_then(accepted)
+        self.socket.async_call(Interest::READABLE, op::accept(self.socket.id)).await.and_then(accepted)
     }
 
     /// As [`accept`](UnixListener::accept); only the task that polled last is woken.

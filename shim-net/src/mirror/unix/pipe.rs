@@ -16,7 +16,7 @@ use real::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use crate::host::fd;
 use crate::mirror::socket::{Socket, read_into};
-use crate::sys::{self, Direction};
+use crate::sys::{self, Direction, op};
 
 /// Makes a pipe on the current node.
 ///
@@ -242,7 +242,7 @@ impl Sender {
     /// # Errors
     /// `WouldBlock`; `EPIPE` where nobody reads.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.id, buf))
+        self.socket.try_call(Interest::WRITABLE, op::send(self.socket.id, buf))
     }
 
     /// As [`try_write`](Sender::try_write), from several buffers.
@@ -250,7 +250,7 @@ impl Sender {
     /// # Errors
     /// As [`try_write`](Sender::try_write).
     pub fn try_write_vectored(&self, buf: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send_vectored(self.socket.id, buf))
+        self.socket.try_call(Interest::WRITABLE, op::send_vectored(self.socket.id, buf))
     }
 }
 
@@ -307,7 +307,7 @@ impl Receiver {
     /// # Errors
     /// `WouldBlock`.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false))
+        self.socket.try_call(Interest::READABLE, op::recv(self.socket.id, buf, false))
     }
 
     /// As [`try_read`](Receiver::try_read), into several buffers.
@@ -315,7 +315,7 @@ impl Receiver {
     /// # Errors
     /// As [`try_read`](Receiver::try_read).
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv_vectored(self.socket.id, bufs, false))
+        self.socket.try_call(Interest::READABLE, op::recv_vectored(self.socket.id, bufs, false))
     }
 
     /// As [`try_read`](Receiver::try_read), at the end of `buf`.

@@ -18,7 +18,7 @@ use super::split::{ReadHalf, WriteHalf};
 use super::split_owned::{self, OwnedReadHalf, OwnedWriteHalf};
 use super::{SocketAddr, UCred, address_of, unix};
 use crate::mirror::socket::{Socket, read_into};
-use crate::sys::{self, Addr, Direction, Domain, Kind};
+use crate::sys::{self, Addr, Direction, Domain, Kind, op};
 
 /// A connection between two Unix sockets of a node.
 ///
@@ -132,12 +132,12 @@ impl UnixStream {
 
     /// Reads what is there.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false))
+        self.socket.try_call(Interest::READABLE, op::recv(self.socket.id, buf, false))
     }
 
     /// As [`try_read`](UnixStream::try_read), into several buffers.
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv_vectored(self.socket.id, bufs, false))
+        self.socket.try_call(Interest::READABLE, op::recv_vectored(self.socket.id, bufs, false))
     }
 
     /// As [`try_read`](UnixStream::try_read), at the end of `buf`.
@@ -148,12 +148,12 @@ impl UnixStream {
 
     /// Writes what there is room for.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.id, buf))
+        self.socket.try_call(Interest::WRITABLE, op::send(self.socket.id, buf))
     }
 
     /// As [`try_write`](UnixStream::try_write), from several buffers.
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send_vectored(self.socket.id, bufs))
+        self.socket.try_call(Interest::WRITABLE, op::send_vectored(self.socket.id, bufs))
     }
 
     /// Calls `f` where the stream is ready.

@@ -3,7 +3,7 @@
 //! Owns methods only. Must not know queues. Invariant: a datagram is sent and received whole, or cut by the
 //! receiver's buffer.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ use real::io::{Interest, ReadBuf};
 use super::UnixDatagram;
 use crate::mirror::socket::receive_into;
 use crate::mirror::unix::{SocketAddr, path_address, sender};
-use crate::sys::{self, Addr, SendExtra};
+use crate::sys::{self, Received, op};
 
 /// Sending.
 impl UnixDatagram {
@@ -22,7 +22,7 @@ impl UnixDatagram {
     /// # Cancel safety
     /// Nothing is sent where this is dropped before it is ready.
     pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.async_io(Interest::WRITABLE, || sys::send(self.socket.id, buf)).await
+        self.socket.async_call(Interest::WRITABLE, op::send(self.socket.id, buf)).await
     }
 
     /// As [`send`](UnixDatagram::send); only the task that polled last is woken.
@@ -32,7 +32,7 @@ impl UnixDatagram {
 
     /// As [`send`](UnixDatagram::send), where there is room.
     pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.id, buf))
+        self.socket.try_call(Interest::WRITABLE, op::send(self.socket.id, buf))
     }
 
     /// Sends to `target`.
@@ -44,7 +44,7 @@ impl UnixDatagram {
         P: AsRef<Path>,
     {
         let target = path_address(target.as_ref())?;
-        self.socket.async_io(Interest::WRITABLE, || self.send_now(buf, &target)).await
+        self.socket.async_call(Interest::WRITABLE, op::send_to(self.socket.id, buf, Some(&target))).await
     }
 
     /// As [`send_to`](UnixDatagram::send_to); only the task that polled last is woken.
@@ -61,11 +61,7 @@ impl UnixDatagram {
         P: AsRef<Path>,
     {
         let target = path_address(target.as_ref())?;
-        self.socket.try_io(Interest::WRITABLE, || self.send_now(buf, &target))
-    }
-
-    fn send_now(&self, buf: &[u8], target: &Addr) -> io::Result<usize> {
-        sys::send_to(self.socket.id, &[IoSlice::new(buf)], Some(target), SendExtra::default())
+        self.socket.try_call(Interest::WRITABLE, op::send_to(self.socket.id, buf, Some(&target)))
     }
 }
 
@@ -76,7 +72,7 @@ impl UnixDatagram {
     /// # Cancel safety
     /// No datagram is lost where this is dropped; so it is with everything that receives.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.async_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false)).await
+        self.socket.async_call(Interest::READABLE, op::recv(self.socket.id, buf, false)).await
     }
 
     /// As [`recv`](UnixDatagram::recv); only the task that polled last is woken.
@@ -86,7 +82,7 @@ impl UnixDatagram {
 
     /// As [`recv`](UnixDatagram::recv), where there is one.
     pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::recv(self.socket.id, buf, false))
+        self.socket.try_call(Interest::READABLE, op::recv(self.socket.id, buf, false))
     }
 
     /// As [`recv`](UnixDatagram::recv), at the end of `buf`.
@@ -101,7 +97,10 @@ impl UnixDatagram {
 
     /// Receives one datagram, and tells who sent it.
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.async_io(Interest::READABLE, || self.receive(buf)).await
+        self.socket
+            .async_call(Interest::READABLE, op::recv_from(self.socket.id, buf, false))
+            .await
+            .map(with_sender)
     }
 
     /// As [`recv_from`](UnixDatagram::recv_from); only the task that polled last is woken.
@@ -115,7 +114,7 @@ impl UnixDatagram {
 
     /// As [`recv_from`](UnixDatagram::recv_from), where there is one.
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.try_io(Interest::READABLE, || self.receive(buf))
+        self.socket.try_call(Interest::READABLE, op::recv_from(self.socket.id, buf, false)).map(with_sender)
     }
 
     /// As [`recv_from`](UnixDatagram::recv_from), at the end of `buf`.
@@ -129,6 +128,11 @@ impl UnixDatagram {
     }
 
     fn receive(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        sys::recv_from(self.socket.id, buf, false).map(|received| (received.len, sender(received)))
+        sys::recv_from(self.socket.id, buf, false).map(with_sender)
     }
+}
+
+/// How much came, and who sent it.
+fn with_sender(received: Received) -> (usize, SocketAddr) {
+    (received.len, sender(received))
 }
