@@ -2,7 +2,9 @@
 //!
 //! Owns what holds around `block_on`. Must not ask for the simulation. Invariant: time that a runtime slept has
 //! passed for whoever called it.
+#![allow(clippy::disallowed_methods, reason = "threads of a program are what is tested")]
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,6 +59,46 @@ fn two_runtimes_of_a_thread_reach_each_other() {
     });
     assert_eq!(answer, "hello");
     one.block_on(server).expect("it ends");
+}
+
+/// A listener of std, bound before there is a runtime, whose thread serves a client of the runtime.
+#[test]
+fn a_thread_serves_by_a_listener_that_is_older_than_the_runtime() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        let mut question = [0; 4];
+        stream.read_exact(&mut question).expect("it is sent");
+        stream.write_all(b"hello").expect("connected");
+    });
+    let answer = runtime.block_on(async move {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.write_all(b"who?").await.expect("connected");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it is sent");
+        answer
+    });
+    assert_eq!(answer, "hello");
+    server.join().expect("it ends");
+}
+
+/// The thread is still reading past the end when the test is over, as a server that nobody stops does.
+#[test]
+fn a_thread_that_reads_past_the_end_lets_the_others_go_on() {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let _server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        while stream.read(&mut [0; 16]).is_ok() {}
+    });
+    runtime.block_on(async move {
+        let stream = TcpStream::connect(address).await.expect("somebody listens");
+        drop(stream);
+        tokio::time::sleep(NAP).await;
+    });
 }
 
 #[test]

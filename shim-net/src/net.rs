@@ -26,6 +26,8 @@ pub struct Net {
     pub(crate) fabric: Fabric,
     /// The descriptors that simulated sockets have, for the host layer.
     pub(crate) descriptors: crate::host::table::Descriptors,
+    /// Simulated `epoll` instances and event counters, for the host layer.
+    pub(crate) pollers: crate::host::pollers::Pollers,
     /// Registrations that the reactor must tell of something, and whether its turn is in the queue.
     marked: Vec<(SocketId, u32)>,
     turn_is_due: bool,

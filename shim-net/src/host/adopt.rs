@@ -11,13 +11,19 @@ use std::io;
 use std::os::fd::RawFd;
 
 use libc::{c_int, sockaddr, socklen_t};
+use shim_runtime::device;
+use shim_runtime::runtime::is_reachable;
 
 use super::address::{self, SOCKADDR_BYTES_MAX};
-use super::{calls_open, fd, int, kernel};
+use super::{calls_open, fd, int, kernel, table};
 use crate::sys::{self, Addr, Domain, Kind, Name, SocketId, UnixAddr, Value};
 
 /// What `listen` was asked for is not known any more: what std asks for.
 const BACKLOG: u32 = 128;
+
+/// Where a listener from outside is looked for, and for how many numbers in a row that are no sockets.
+const DESCRIPTORS_LOOKED_AT: RawFd = 1024;
+const GAP_MAX: u32 = 64;
 
 /// The options that are carried over, before the socket is bound.
 const OPTIONS: [(c_int, c_int, Name); 9] = [
@@ -46,6 +52,45 @@ pub(super) fn adopt(fd: RawFd) -> io::Result<SocketId> {
     let id = sys::socket(domain, kind)?;
     let made = dress(fd, id, local, peer).and_then(|()| exchange(fd, id));
     made.inspect_err(|_| sys::close(id)).map(|()| id)
+}
+
+/// A thread of the world accepts from the kernel's listener `fd`, which was bound outside: it comes along, unless
+/// the kernel has connections for it.
+pub(super) fn adopt_to_accept(fd: RawFd) {
+    if is_outside(fd) && is_reachable() && !super::eventfd::events(fd).readable {
+        drop(adopt(fd));
+    }
+}
+
+/// A program of a loose runtime connects to `address`: what listens there was perhaps bound before the runtime was.
+pub(crate) fn adopt_listener(address: &Addr) {
+    let Addr::Inet(address) = address else { return };
+    if !address.ip().is_loopback() || !is_reachable() || device::is_reachable() {
+        return;
+    }
+    let mut closed = 0;
+    for fd in 0..DESCRIPTORS_LOOKED_AT {
+        if number(fd, libc::SOL_SOCKET, libc::SO_TYPE).is_some() {
+            closed = 0;
+        } else {
+            closed += 1;
+        }
+        if closed > GAP_MAX {
+            return;
+        }
+        if is_outside(fd)
+            && let Ok(Some(Addr::Inet(own))) = name(libc::SYS_getsockname, fd)
+            && own.port() == address.port()
+            && (own.ip() == address.ip() || own.ip().is_unspecified())
+        {
+            return adopt_to_accept(fd);
+        }
+    }
+}
+
+/// Whether `fd` is a listener of the kernel.
+fn is_outside(fd: RawFd) -> bool {
+    !table::mark(fd).is_simulated() && number(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == Some(1)
 }
 
 /// An error that names the descriptor and says why it is not simulated.

@@ -11,7 +11,7 @@ use shim_runtime::host::raw;
 
 use super::table::{self, Mark};
 use super::transfer::{receive, shown_len, slice, slice_mut, slices, slices_mut, transmit};
-use super::{address, answer, files, int, kernel, target};
+use super::{address, answer, eventfd, files, int, kernel, target};
 use crate::sys::SendExtra;
 
 /// `send(2)`.
@@ -129,6 +129,8 @@ pub(crate) unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: size_t
             let filled = files::fill(&mut [IoSliceMut::new(unsafe { slice_mut(buffer, len) })]);
             filled.unwrap_or_else(real)
         }
+        Mark::Poller => real(),
+        Mark::Counter => eventfd::read(fd, real),
     }
 }
 
@@ -143,6 +145,11 @@ pub(crate) unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: siz
         && let Some(written) = unsafe { shared::write(fd, buffer, len) }
     {
         return written;
+    }
+    if table::mark(fd) == Mark::Counter {
+        // SAFETY: as the system call.
+        let real = || raw::to_libc(unsafe { kernel(libc::SYS_write, [int(fd), buffer as usize, len]) });
+        return eventfd::write(fd, real);
     }
     answer(
         "write",

@@ -12,7 +12,7 @@ use shim_runtime::host::raw;
 use shim_runtime::runtime::is_reachable;
 
 use super::table::{self, Mark};
-use super::{address, answer, fail, fd, int, kernel, loud, refuse, target, to_libc, wait};
+use super::{address, adopt, answer, epoll, fail, fd, int, kernel, loud, refuse, target, to_libc, wait};
 use crate::error::Errno;
 use crate::sys::{self, Addr, Direction, Domain, Kind, SocketId};
 
@@ -144,6 +144,7 @@ pub(crate) unsafe extern "C" fn accept4(
     len: *mut socklen_t,
     flags: c_int,
 ) -> c_int {
+    adopt::adopt_to_accept(fd);
     answer(
         "accept",
         fd,
@@ -268,6 +269,10 @@ pub(super) fn forget(fd: RawFd) {
             table::set_mark(fd, Mark::None);
         }
         Mark::Entropy => {
+            table::set_mark(fd, Mark::None);
+        }
+        Mark::Poller | Mark::Counter => {
+            epoll::forget(fd);
             table::set_mark(fd, Mark::None);
         }
     }

@@ -13,7 +13,7 @@ use shim_fs::host::shared;
 use shim_runtime::host::raw;
 
 use super::table::{self, Mark};
-use super::{Owner, answer, calls_open, fd, int, kernel, loud, owner};
+use super::{Owner, answer, calls_open, epoll, fd, int, kernel, loud, owner};
 use crate::sys::{self, Kind};
 
 /// `SIOCOUTQ`, which is `TIOCOUTQ`.
@@ -96,6 +96,10 @@ fn copied(fd: c_int, result: isize) -> c_int {
         },
         (Mark::Entropy, _) => {
             table::set_mark(copy, Mark::Entropy);
+            copy
+        }
+        (Mark::Poller | Mark::Counter, _) => {
+            epoll::copied(fd, copy);
             copy
         }
         _ => {

@@ -4,8 +4,8 @@
 //! Invariants: a call on any other descriptor is the raw system call and costs one atomic load more;
 //! outside a simulation a process behaves as if this crate were not there; nothing here unwinds.
 //!
-//! * `table` says which descriptors are simulated, and which socket each one is; [`fd`] is the mirror's way in;
-//! * `calls_open`, `calls_data`, `message`, `options`, `flags`, `poll` are the system calls by topic;
+//! * `table` says which descriptors are simulated, and which socket each one is; `pollers` has the others; [`fd`] is the mirror's way in;
+//! * `calls_open`, `calls_data`, `message`, `options`, `flags`, `poll`, `epoll`, `eventfd` are the system calls by topic;
 //! * `transfer` and `wait` are what those have in common: how much is moved, and how a thread waits;
 //! * `resolver` and `names` are `getaddrinfo`; `files` is `/dev/urandom`;
 //! * `address` and `control` put what they are given into the kernel's forms and back, and call nobody;
@@ -13,12 +13,14 @@
 #![allow(unsafe_code, reason = "this folder is where the crate meets the operating system")]
 
 mod address;
-mod adopt;
+pub(crate) mod adopt;
 mod ancillary;
 mod async_fd;
 mod calls_data;
 mod calls_open;
 mod control;
+mod epoll;
+mod eventfd;
 pub mod fd;
 mod files;
 mod flags;
@@ -28,6 +30,7 @@ mod names;
 mod options;
 mod pipe;
 mod poll;
+pub(crate) mod pollers;
 mod resolver;
 pub(crate) mod table;
 mod target;

@@ -22,7 +22,7 @@ const WRITE_EVENTS: c_short = libc::POLLOUT | libc::POLLWRNORM;
 const ALWAYS_SHOWN: c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 
 /// `now` as `poll(2)` shows it to who asked for `events`.
-fn shown(now: Events, events: c_short) -> c_short {
+pub(super) fn shown(now: Events, events: c_short) -> c_short {
     let bits = [
         (now.readable, READ_EVENTS),
         (now.writable, WRITE_EVENTS),
@@ -35,7 +35,7 @@ fn shown(now: Events, events: c_short) -> c_short {
     all & (events | ALWAYS_SHOWN)
 }
 
-fn interest(events: c_short) -> Interest {
+pub(super) fn interest(events: c_short) -> Interest {
     let mut interest = Interest::ERROR;
     if events & (READ_EVENTS | libc::POLLRDHUP) != 0 {
         interest |= Interest::READABLE;
@@ -206,26 +206,6 @@ pub(crate) unsafe extern "C" fn select(
     // SAFETY: the caller vouches for the time-out.
     unsafe { *timeout = timeval { tv_sec: limit.tv_sec, tv_usec: limit.tv_nsec / 1000 } };
     raw::to_libc(result) as c_int
-}
-
-/// `epoll_ctl(2)`: refused for a simulated socket, of which the kernel would never have news.
-///
-/// # Safety
-/// As the system call.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn epoll_ctl(
-    epoll: c_int,
-    operation: c_int,
-    fd: c_int,
-    event: *mut libc::epoll_event,
-) -> c_int {
-    if table::mark(fd).is_simulated() {
-        loud("epoll_ctl: a simulated socket");
-        return fail(libc::EPERM) as c_int;
-    }
-    let arguments = [int(epoll), int(operation), int(fd), event as usize];
-    // SAFETY: as the system call.
-    raw::to_libc(unsafe { kernel(libc::SYS_epoll_ctl, arguments) }) as c_int
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ pub(super) enum Mark {
     Pipe,
     /// An open file of random bytes.
     Entropy,
+    /// The placeholder of an `epoll` instance.
+    Poller,
+    /// An event counter.
+    Counter,
 }
 
 /// Descriptors from this number on are never simulated: it is the most that Linux gives by default.
@@ -32,7 +36,9 @@ pub(super) fn mark(fd: RawFd) -> Mark {
         0 => Mark::None,
         1 => Mark::Socket,
         2 => Mark::Pipe,
-        _ => Mark::Entropy,
+        3 => Mark::Entropy,
+        4 => Mark::Poller,
+        _ => Mark::Counter,
     }
 }
 

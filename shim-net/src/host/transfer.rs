@@ -50,7 +50,7 @@ pub(super) fn receive(
         return receive_all((fd, id), buffers, dont_wait);
     }
     let waits = !dont_wait && !wait::is_nonblocking(fd) && !stream();
-    wait::until_done((fd, id), dont_wait, Direction::Read, || {
+    let received = wait::until_done((fd, id), dont_wait, Direction::Read, || {
         match sys::recv_from_vectored(id, buffers, peek) {
             // Nothing will come: who waits is told, who does not is told to.
             Err(error) if waits && super::would_block(&error) && sys::events(id).read_hang_up => {
@@ -58,7 +58,13 @@ pub(super) fn receive(
             }
             result => result,
         }
-    })
+    });
+    if received.as_ref().is_ok_and(|received| received.len == 0) && !wait::is_nonblocking(fd) && stream() {
+        // A thread that reads again and again past the end must not keep the others from going on.
+        // SAFETY: the call has no pointers.
+        unsafe { libc::sched_yield() };
+    }
+    received
 }
 
 /// `MSG_WAITALL`: fills the buffers, unless the stream ends.

@@ -46,6 +46,21 @@ impl Events {
     }
 }
 
+/// How many events there were so far, of each direction: who remembers a number knows whether there was news.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Edges {
+    pub(crate) read: u64,
+    pub(crate) write: u64,
+}
+
+impl Edges {
+    /// There was an event.
+    pub(crate) fn count(&mut self, reading: bool, writing: bool) {
+        self.read += u64::from(reading);
+        self.write += u64::from(writing);
+    }
+}
+
 /// The readiness bits that satisfy `interest`.
 pub(crate) fn interest_mask(interest: Interest) -> Ready {
     let mut mask = Ready::EMPTY;
@@ -192,6 +207,7 @@ pub(crate) struct Waiters {
     pub(crate) registrations: Vec<Registration>,
     /// Threads in a system call, who look at the level.
     threads: Vec<(Ready, Waker)>,
+    pub(crate) edges: Edges,
     last_key: u32,
 }
 
@@ -241,6 +257,7 @@ impl Waiters {
 
     /// An event on the bits of `events`: wakes threads, and marks registrations for the next turn.
     pub(crate) fn event(&mut self, id: SocketId, events: Ready, fx: &mut Effects) {
+        self.edges.count(events.is_readable(), events.is_writable());
         wake_listed(&mut self.threads, events, fx);
         let interested = self
             .registrations

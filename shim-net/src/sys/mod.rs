@@ -19,7 +19,7 @@ use crate::error::{Errno, Result};
 use crate::net::Net;
 use crate::stack::Stack;
 use crate::stack::buffer::Scatter;
-use crate::stack::readiness::Events;
+use crate::stack::readiness::{Edges, Events};
 
 pub(crate) mod op;
 pub mod reactor;
@@ -155,6 +155,7 @@ pub fn listen(id: SocketId, backlog: u32) -> io::Result<()> {
 /// # Errors
 /// `EINPROGRESS` where the handshake is under way, for TCP always: poll for writing, then [`take_error`].
 pub fn connect(id: SocketId, address: &Addr) -> io::Result<()> {
+    crate::host::adopt::adopt_listener(address);
     call(id, |stack, cx| stack.connect(id, address, cx.now))
 }
 
@@ -310,6 +311,14 @@ pub fn describe(id: SocketId) -> io::Result<(Domain, Kind)> {
 /// What `poll(2)` would show of the socket; nothing where it is not open.
 pub(crate) fn events(id: SocketId) -> Events {
     call(id, |stack, _| stack.events(id)).unwrap_or_default()
+}
+
+/// As [`events`], and how many there were so far.
+///
+/// # Errors
+/// Where the socket is not open.
+pub(crate) fn events_and_edges(id: SocketId) -> io::Result<(Events, Edges)> {
+    call(id, |stack, _| Ok((stack.events(id)?, stack.table.find(id)?.core.waiters.edges)))
 }
 
 /// Has the calling thread woken at the next event on something of `mask`, whatever the socket is ready for now.
