@@ -252,6 +252,33 @@ pub(crate) fn try_with_device<R>(
     try_with_shared(|shared| with_device_of(shared, shared.current.get().node, kind, make, f))
 }
 
+/// Tells every device of the world something, on behalf of `caller`.
+pub(crate) fn tell_devices(
+    shared: &Shared,
+    caller: NodeId,
+    mut tell: impl FnMut(&mut dyn Device, &mut DeviceContext<'_>),
+) {
+    let wakes = shared.with(|world| {
+        let mut wakes = Vec::new();
+        for (id, device) in world.devices.iter_mut() {
+            let mut cx = DeviceContext {
+                device: id,
+                now: shared.now.get(),
+                wall_base_ns: shared.wall_base_ns,
+                caller,
+                nodes: &world.nodes,
+                rng: &mut world.streams,
+                wakes: &mut wakes,
+                queue: &mut world.queue,
+                trace: &mut world.trace,
+            };
+            tell(device.as_mut(), &mut cx);
+        }
+        wakes
+    });
+    wakes.into_iter().for_each(Waker::wake);
+}
+
 pub(crate) fn with_device_of<R>(
     shared: &Shared,
     node: NodeId,

@@ -13,7 +13,7 @@ use std::task::Waker;
 
 use super::{Node, NodeId, State, process, signal};
 use crate::context::{self, Current, Entered, Shared};
-use crate::device::{DeviceContext, NodeChange};
+use crate::device::NodeChange;
 use crate::rng::Stream;
 use crate::runtime::{RuntimeFlavor, add_runtime};
 use crate::scheduler;
@@ -180,30 +180,13 @@ pub(super) fn fail(shared: &Shared, id: NodeId, why: &str) {
 }
 
 fn tell_device(shared: &Shared, id: NodeId, change: NodeChange) {
-    let wakes = shared.with(|world| {
+    let name = shared.with(|world| {
         world.trace.record(shared.now.get(), Kind::Node, u64::from(id.0), change as u64);
-        if world.node(id).machine != id {
-            return Vec::new();
-        }
-        let mut wakes = Vec::new();
-        for (device_id, device) in world.devices.iter_mut() {
-            let mut cx = DeviceContext {
-                device: device_id,
-                now: shared.now.get(),
-                wall_base_ns: shared.wall_base_ns,
-                caller: id,
-                nodes: &world.nodes,
-                rng: &mut world.streams,
-                wakes: &mut wakes,
-                queue: &mut world.queue,
-                trace: &mut world.trace,
-            };
-            device.node_changed(id, &world.nodes[id.0 as usize].name, change, &mut cx);
-        }
-        wakes
+        let node = world.node(id);
+        (node.machine == id).then(|| node.name.clone())
     });
-    for waker in wakes {
-        waker.wake();
+    if let Some(name) = name {
+        context::tell_devices(shared, id, |device, cx| device.node_changed(id, &name, change, cx));
     }
 }
 

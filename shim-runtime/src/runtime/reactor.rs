@@ -5,11 +5,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::Waker;
 
 use super::{CONTEXT_MISSING_ERROR, RuntimeId, SHUTTING_DOWN_ERROR};
 use crate::context::{self, Shared};
-use crate::device::DeviceContext;
 
 /// The number of the current runtime, with which a socket is about to be registered.
 ///
@@ -49,23 +47,5 @@ pub fn shutdown_error() -> io::Error {
 /// Tells the world's devices that `runtime` has ended.
 pub(super) fn tell_device(shared: &Arc<Shared>, runtime: RuntimeId) {
     let node = shared.current.get().node;
-    let wakes = shared.with(|world| {
-        let mut wakes = Vec::new();
-        for (device_id, device) in world.devices.iter_mut() {
-            let mut cx = DeviceContext {
-                device: device_id,
-                now: shared.now.get(),
-                wall_base_ns: shared.wall_base_ns,
-                caller: node,
-                nodes: &world.nodes,
-                rng: &mut world.streams,
-                wakes: &mut wakes,
-                queue: &mut world.queue,
-                trace: &mut world.trace,
-            };
-            device.runtime_ended(runtime.0, &mut cx);
-        }
-        wakes
-    });
-    wakes.into_iter().for_each(Waker::wake);
+    context::tell_devices(shared, node, |device, cx| device.runtime_ended(runtime.0, cx));
 }
