@@ -212,6 +212,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         if let Some(state) = world.runtimes.get_mut(&id) {
             state.name = runtime.name.map(str::to_owned);
             state.ends_on_panic = runtime.ends_on_panic;
+            state.pauses_clock = runtime.start_paused;
             match runtime.workers {
                 None => state.set_kind(RuntimeFlavor::CurrentThread, 1),
                 Some(0) => state.set_kind(RuntimeFlavor::MultiThread, cpus),

@@ -20,6 +20,7 @@ use crate::node::NodeId;
 use crate::report::Stalled;
 use crate::task::{self, JoinHandle, SpawnOn};
 use crate::threads::guest::{self, Pass};
+use crate::world::World;
 use crate::{run, scheduler, threads};
 
 /// The way into a runtime.
@@ -28,6 +29,7 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) runtime: RuntimeId,
     pub(crate) node: NodeId,
+    pub(crate) flavor: RuntimeFlavor,
     pub(crate) name: Option<Arc<str>>,
 }
 
@@ -119,9 +121,12 @@ impl Handle {
         context::try_with_shared(|shared| {
             let current = shared.current.get();
             let runtime = current.runtime?;
-            let name = shared.with(|world| world.runtimes.get(&runtime).and_then(|state| state.name.clone()));
-            let name = name.map(Arc::from);
-            Some(Handle { shared: Arc::clone(shared), runtime, node: current.node, name })
+            // Also where it has ended, as in a hook of its shutdown.
+            let (flavor, name) = shared.with(|world| {
+                let state = world.runtimes.get_ever(&runtime)?;
+                Some((state.flavor, state.name.as_deref().map(Arc::from)))
+            })?;
+            Some(Handle { shared: Arc::clone(shared), runtime, node: current.node, flavor, name })
         })
         .flatten()
         .ok_or(TryCurrentError { _private: () })
@@ -174,11 +179,13 @@ impl Handle {
         R: Send + 'static,
     {
         let runtime = self.runtime;
-        let is_up =
-            self.shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| !state.is_shut_down));
         let on =
             SpawnOn { node: self.node, runtime, location: Location::caller(), what: "mandatory blocking" };
-        is_up.then(|| self.inside(|| task::spawn_blocking_on(&self.shared, func, on)))
+        self.inside(|| {
+            let is_up =
+                |world: &mut World| world.runtimes.get(&runtime).is_some_and(|state| !state.is_shut_down);
+            self.shared.with(is_up).then(|| task::spawn_blocking_on(&self.shared, func, on))
+        })
     }
 
     /// Runs `future` to its end on the calling thread. On a single-threaded runtime, this does not run its tasks:
@@ -198,12 +205,12 @@ impl Handle {
 
     /// `Runtime::block_on`: the tasks of the runtime run meanwhile.
     #[track_caller]
-    pub(crate) fn block_on_and_drive<F: Future>(&self, future: F, flavor: RuntimeFlavor) -> F::Output {
+    pub(crate) fn block_on_and_drive<F: Future>(&self, future: F) -> F::Output {
         self.refuse_nested();
         let location = Location::caller();
         let ended = self.inside(|| {
             let _drive = Drive::begin(self);
-            self.run_to_end(future, Entered::into(flavor), location)
+            self.run_to_end(future, Entered::into(self.flavor), location)
         });
         match ended {
             Ok(output) => output,
@@ -254,10 +261,7 @@ impl Handle {
 
     /// What the runtime says that it is.
     pub fn runtime_flavor(&self) -> RuntimeFlavor {
-        let state = |world: &mut crate::world::World| {
-            world.runtimes.get_ever(&self.runtime).map(|state| state.flavor)
-        };
-        self.shared.with(state).unwrap_or(RuntimeFlavor::CurrentThread)
+        self.flavor
     }
 
     /// The number of the runtime.

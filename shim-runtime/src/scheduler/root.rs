@@ -133,15 +133,12 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// The root's poll returned: it waits, unless it was woken while the poll itself waited.
+/// The root's poll returned: it waits. Where it was woken while the poll itself waited, `rewake_roots` has seen to it.
 pub(super) fn root_waits(shared: &Shared, task: TaskRef) {
     let wait = shared.wait.get();
     shared.with(|world| {
         if let Some(entry) = world.tasks.find(task) {
             entry.wait = wait;
-            if std::mem::take(&mut entry.is_rewoken) {
-                shared.inbox.push(task);
-            }
         }
     });
 }
