@@ -117,8 +117,8 @@ fn hooks_run_on_their_runtimes_node() {
                 let ended = tokio::task::spawn_blocking(move || {
                     let mut builder = tokio::runtime::Builder::new_multi_thread();
                     let park = sender.clone();
-                    builder.on_thread_park(move || drop(park.send(std::process::id())));
-                    builder.on_thread_unpark(move || drop(sender.send(std::process::id())));
+                    builder.on_thread_park(move || _ = park.send(std::process::id()));
+                    builder.on_thread_unpark(move || _ = sender.send(std::process::id()));
                     let runtime = builder.worker_threads(1).enable_all().build().expect("one");
                     runtime.block_on(async {
                         tokio::spawn(tokio::time::sleep(Duration::from_millis(1))).await.expect("it ends");

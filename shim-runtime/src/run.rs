@@ -152,7 +152,6 @@ pub fn run<F: Future>(
             let mut future = pin!(make());
             let flavor = runtime.workers.map_or(RuntimeFlavor::CurrentThread, |_| RuntimeFlavor::MultiThread);
             let current = Current { entered: Entered::into(flavor), ..current };
-            scheduler::take_core(&shared, current);
             scheduler::drive(&shared, current, runtime.location, |cx| future.as_mut().poll(cx))
         }));
         shared.current.set(current);

@@ -319,26 +319,13 @@ impl Drop for Restore<'_> {
 /// While it lives, the runtime's tasks run.
 struct Drive<'a> {
     handle: &'a Handle,
-    task: u64,
 }
 
 impl<'a> Drive<'a> {
     fn begin(handle: &'a Handle) -> Drive<'a> {
-        let on_thread = threads::on_worker();
-        let current = handle.shared.current.get();
-        let (task, ready) = handle.shared.with(|world| {
-            // The number that the entry of this `block_on` has, or will have.
-            let own = current.task.filter(|_| on_thread || current.entered != Entered::No);
-            let task = own.map_or_else(|| world.tasks.peek_id(), |task| task.id);
-            let state = world.runtimes.get_mut(&handle.runtime);
-            let ready = state.map(|state| {
-                state.take_core(task);
-                state.begin_drive()
-            });
-            (task, ready)
-        });
+        let ready = handle.shared.with(|world| Some(world.runtimes.get_mut(&handle.runtime)?.begin_drive()));
         ready.into_iter().flatten().for_each(|task| handle.shared.inbox.push(task));
-        Drive { handle, task }
+        Drive { handle }
     }
 }
 
@@ -347,7 +334,6 @@ impl Drop for Drive<'_> {
         self.handle.shared.with(|world| {
             if let Some(state) = world.runtimes.get_mut(&self.handle.runtime) {
                 state.end_drive();
-                state.give_core(self.task);
             }
         });
     }
@@ -360,6 +346,7 @@ fn block_on_thread<R>(
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
 ) -> R {
     let waiting = shared.current.get();
+    let _core = inside.task.map(|task| scheduler::take_core(shared, inside, task));
     threads::block(shared, Wait::Blocked("block_on"), true, |waker| {
         shared.current.set(inside);
         shared.wait.set(Wait::Waker);
