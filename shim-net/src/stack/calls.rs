@@ -311,6 +311,7 @@ impl Stack {
         self.with_conn(id.index(), now, |conn| match name {
             Name::KeepAlive | Name::KeepIdle => conn.rearm_keep_alive(),
             Name::QuickAck => conn.t.interactive = !conn.core.options.quick_ack,
+            Name::Congestion => conn.t.congestion.set_algorithm(conn.core.options.congestion),
             // What waited for company goes now.
             Name::NoDelay | Name::Cork => conn.output(false),
             _ => {}

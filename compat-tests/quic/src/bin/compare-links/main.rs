@@ -5,8 +5,8 @@
 //! cargo run --release -p compat-quic --bin compare-links -- [case …]         real: kernel, namespaces, an emulated link
 //! ```
 //!
-//! Owns the command line and the arithmetic. `RUNS` and `MEGABYTES` say how many runs and how long each; a case is
-//! `quinn-cubic`, `quinn-bbr`, `tcp-cubic` or `tcp-reno`, with `+loss` or `+clean` behind it. Must not know how a link is made. Invariant: both worlds run the same
+//! Owns the command line and the arithmetic. `RUNS` and `MEGABYTES` say how many runs and how long each, `JOBS` how many at
+//! a time; a case is `quinn-cubic`, `quinn-bbr`, `tcp-cubic` or `tcp-reno`, with `+loss` or `+clean` behind it. Must not know how a link is made. Invariant: both worlds run the same
 //! transfers over the same [`Link`].
 
 #[cfg(not(sim))]
@@ -59,11 +59,12 @@ fn main() {
     };
     let bytes = number("MEGABYTES", 30) * 1_000_000;
     let runs = number("RUNS", if cfg!(sim) { 100 } else { 20 });
+    let jobs = number("JOBS", 1).max(1);
     for case in Case::ALL {
         for loss in [0.0, LOSS] {
             let name = format!("{}{}", case.name(), if loss > 0.0 { "+loss" } else { "+clean" });
             if wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
-                report(&name, case, Link { loss, ..LINK }, bytes, runs);
+                report(&name, case, Link { loss, ..LINK }, bytes, runs, jobs);
             }
         }
     }
@@ -71,17 +72,19 @@ fn main() {
 
 /// Runs one case and prints its line: the mean of the runs' throughput, and half of its 95 % interval.
 #[expect(clippy::disallowed_macros, reason = "a program's own output")]
-fn report(name: &str, case: Case, link: Link, bytes: u64, runs: u64) {
+fn report(name: &str, case: Case, link: Link, bytes: u64, runs: u64, jobs: u64) {
     let mut rates = Vec::new();
     let mut remark = String::new();
-    for run in 0..runs {
-        let outcome = measure(case, link, bytes, run);
-        let rate = bytes as f64 * 8.0 / outcome.seconds / 1e6;
-        if std::env::var_os("VERBOSE").is_some() {
-            println!("{name} run {run}: {rate:.2} Mbit/s, {}", outcome.remark);
+    let all: Vec<u64> = (0..runs).collect();
+    for part in all.chunks(jobs as usize) {
+        for (run, outcome) in part.iter().zip(at_once(part, |run| measure(case, link, bytes, run))) {
+            let rate = bytes as f64 * 8.0 / outcome.seconds / 1e6;
+            if std::env::var_os("VERBOSE").is_some() {
+                println!("{name} run {run}: {rate:.2} Mbit/s, {}", outcome.remark);
+            }
+            rates.push(rate);
+            remark = outcome.remark;
         }
-        rates.push(rate);
-        remark = outcome.remark;
     }
     let count = rates.len() as f64;
     let mean = rates.iter().sum::<f64>() / count;
@@ -92,4 +95,16 @@ fn report(name: &str, case: Case, link: Link, bytes: u64, runs: u64) {
     println!(
         "{name:<20} {mean:6.2} ± {interval:4.2} Mbit/s, {least:.2} to {most:.2}, {runs} runs; last: {remark}"
     );
+}
+
+/// Measures several runs at the same time.
+fn at_once(runs: &[u64], one: impl Fn(u64) -> Outcome + Sync) -> Vec<Outcome> {
+    if let [run] = runs {
+        return vec![one(*run)];
+    }
+    let one = &one;
+    std::thread::scope(|scope| {
+        let begun: Vec<_> = runs.iter().map(|run| scope.spawn(move || one(*run))).collect();
+        begun.into_iter().map(|run| run.join().expect("no panic")).collect()
+    })
 }

@@ -19,7 +19,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// One transfer of `bytes` over `link`; losses are those of the seed `run`.
 pub(crate) fn measure(case: Case, link: Link, bytes: u64, run: u64) -> Outcome {
-    let namespaces = Namespaces::new(link.mtu_bytes).expect("namespaces, which need root");
+    let namespaces = Namespaces::new(link.mtu_bytes, run).expect("namespaces, which need root");
     let (identity, stop) = (Identity::new(), AtomicBool::new(false));
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let address = SocketAddr::from(([10, 77, 0, 2], PORT));

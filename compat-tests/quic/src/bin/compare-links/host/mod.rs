@@ -84,14 +84,14 @@ fn ip(arguments: &str) -> io::Result<()> {
 }
 
 impl Namespaces {
-    /// Makes both.
+    /// Makes both, for the run of this number.
     ///
     /// # Errors
     /// What `ip` says, mostly that this needs root.
-    pub(crate) fn new(mtu_bytes: usize) -> io::Result<Namespaces> {
-        let process = std::process::id();
+    pub(crate) fn new(mtu_bytes: usize, run: u64) -> io::Result<Namespaces> {
+        let process = format!("{}r{run}", std::process::id());
         let names = [1, 2].map(|end| format!("links{process}-{end}"));
-        let interfaces = [1, 2].map(|end| format!("lnk{process}-{end}"));
+        let interfaces = [1, 2].map(|end| format!("{process}-{end}"));
         let devices = [Device::new(&interfaces[0])?, Device::new(&interfaces[1])?];
         let made = Namespaces { names, devices };
         for (place, interface) in interfaces.iter().enumerate() {
