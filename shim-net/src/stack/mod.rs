@@ -7,6 +7,7 @@
 pub(crate) mod bind;
 pub(crate) mod buffer;
 pub(crate) mod calls;
+pub(crate) mod datagrams;
 pub(crate) mod options;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
@@ -20,7 +21,7 @@ pub(crate) mod udp;
 pub(crate) mod unix;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use shim_runtime::clock::SimTime;
 use shim_runtime::queue::EventId;
@@ -64,6 +65,8 @@ pub(crate) struct Stack {
     pub(crate) fx: Effects,
     /// Events of sockets that are gone.
     pub(crate) cancels: Vec<EventId>,
+    /// The datagrams that one call is sending to this node itself: from, to, how many have arrived.
+    own_batch: Option<(SocketAddr, SocketAddr, u32)>,
     /// Datagrams that found a full receive buffer.
     pub(crate) overflows: u64,
     iss: u64,
@@ -90,6 +93,7 @@ impl Stack {
             pipes: Pipes::default(),
             fx: Effects::default(),
             cancels: Vec::new(),
+            own_batch: None,
             overflows: 0,
             iss: 1 + u64::from(node) * 7_919,
             unix_serial: 0,
@@ -171,7 +175,7 @@ impl Stack {
         }
         match packet.body {
             Body::Tcp(_) => self.tcp_receive(packet, now),
-            Body::Udp(ref data) => self.udp_receive(&packet, data),
+            Body::Udp(ref data) => self.udp_receive(&packet, data, now),
             Body::Unreachable(icmp) if icmp.tcp => {
                 let flow = Flow::new(packet.destination, icmp.original);
                 if let Some(&index) = self.flows.get(&flow) {
