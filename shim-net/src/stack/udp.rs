@@ -199,7 +199,7 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let options = &socket.core.options;
-        let (tos, dont_fragment) = (options.tos, options.dont_fragment);
+        let (tos, dont_fragment, free_bind) = (options.tos, options.dont_fragment, options.free_bind);
         let segment = extra.segment_size.unwrap_or(options.udp_segment) as usize;
         let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let most = if to.is_ipv4() { 65_507 } else { 65_527 };
@@ -209,6 +209,8 @@ impl Stack {
             Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
             Some(ip) => ip,
             None => match bound.filter(|ip| !ip.is_multicast() && !is_broadcast(*ip)) {
+                // As Linux: an address that the node has no more is not sent from.
+                Some(ip) if !free_bind && !self.owns(ip) => return Err(Errno::EINVAL),
                 Some(ip) if ip.is_ipv4() == to.is_ipv4() => ip,
                 Some(ip) if ip.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
                 Some(_) if asked => return Err(Errno::ENETUNREACH),
