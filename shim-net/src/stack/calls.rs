@@ -15,7 +15,7 @@ use super::datagrams::Datagram;
 use super::options::{Name, Value};
 use super::readiness::Events;
 use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
-use super::tcp::{Listener, State, Tcp};
+use super::tcp::{Listener, State, Tcp, tcp_info};
 use super::udp::{Received, SendExtra};
 use crate::error::{Errno, Result};
 
@@ -263,7 +263,7 @@ impl Stack {
     }
 
     /// `getsockopt(2)`.
-    pub(crate) fn option(&mut self, id: SocketId, name: Name) -> Result<Value> {
+    pub(crate) fn option(&mut self, id: SocketId, name: Name, now: SimTime) -> Result<Value> {
         let default_mss = i32::from(self.mtu as u16) - 40;
         let socket = self.table.find_mut(id)?;
         match check_level(socket, name) {
@@ -289,6 +289,10 @@ impl Stack {
                 Inner::Tcp(_) => libc::IPPROTO_TCP,
                 Inner::Udp(_) => libc::IPPROTO_UDP,
                 Inner::Unix(_) | Inner::Pipe(_) => 0,
+            },
+            Name::TcpInfo => match &socket.inner {
+                Inner::Tcp(tcp) => return Ok(Value::Bytes(tcp_info(tcp, now))),
+                _ => return Err(Errno::EOPNOTSUPP),
             },
             Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
             Name::MaxSegment => match &socket.inner {

@@ -105,6 +105,8 @@ names! {
     ThinLinearTimeouts = IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS,
     /// `TCP_CONGESTION`
     Congestion = IPPROTO_TCP TCP_CONGESTION,
+    /// `TCP_INFO`, read only.
+    TcpInfo = IPPROTO_TCP TCP_INFO,
     /// `UDP_SEGMENT`
     UdpSegment = SOL_UDP UDP_SEGMENT,
     /// `UDP_GRO`
@@ -326,7 +328,12 @@ impl Options {
             Name::Ttl if value.positive(255).is_err() && value != Value::Int(-1) => {
                 return Err(Errno::EINVAL);
             }
-            Name::Error | Name::Type | Name::Domain | Name::Protocol | Name::AcceptsConnections => {
+            Name::Error
+            | Name::Type
+            | Name::Domain
+            | Name::Protocol
+            | Name::AcceptsConnections
+            | Name::TcpInfo => {
                 return Err(Errno::ENOPROTOOPT);
             }
             _ => {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use shim_net::control;
-pub use shim_net::control::Stats as NetworkStats;
+pub use shim_net::control::{Stats as NetworkStats, TcpEcn};
 
 use super::node::{self, NodeSet};
 
@@ -90,6 +90,15 @@ pub fn addresses(node: &str) -> Vec<IpAddr> {
 #[track_caller]
 pub fn set_addresses(node: &str, addresses: Vec<IpAddr>) {
     control::set_addresses(node::id(node), addresses);
+}
+
+/// What new TCP connections of the node called `node` do with explicit congestion notification: `net.ipv4.tcp_ecn`.
+///
+/// # Panics
+/// Where there is no such node.
+#[track_caller]
+pub fn set_tcp_ecn(node: &str, mode: TcpEcn) {
+    control::set_tcp_ecn(node::id(node), mode);
 }
 
 /// How many packets met which fate so far: for asserting that faults happened.

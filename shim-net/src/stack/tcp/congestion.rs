@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use shim_runtime::clock::SimTime;
 
-use super::cubic::Cubic;
+use super::cubic::{Cubic, HYSTART_SEGMENTS};
 
 /// How the window grows.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -145,7 +145,9 @@ impl Congestion {
 
     /// Ends the phase if `una` is at its end. Comes before anything else that an acknowledgement does.
     pub(crate) fn finish_phase(&mut self, una: u64) {
-        if self.phase == Phase::Open || una < self.until {
+        // After a mark something more must arrive, which tells the peer that the window is reduced.
+        let more = u64::from(self.phase == Phase::Reduced);
+        if self.phase == Phase::Open || una < self.until + more {
             return;
         }
         if self.phase != Phase::Loss && self.threshold != u64::MAX {
@@ -159,8 +161,9 @@ impl Congestion {
         if self.algorithm != Algorithm::Cubic {
             return;
         }
-        let numbers = (self.window / self.mss, una, sent);
-        if self.cubic.has_seen_enough(delay, self.slow_start(), numbers, now) {
+        // Small windows need no numbers.
+        let large = self.slow_start() && self.window >= HYSTART_SEGMENTS * self.mss;
+        if self.cubic.has_seen_enough(delay, large, (una, sent), now) {
             self.threshold = self.window;
         }
     }
@@ -325,7 +328,7 @@ mod tests {
         congestion.on_ack(90_000, (90_000, 0), false, true, SimTime(1));
         assert_eq!(congestion.window(), 100_000);
         congestion.shrink(Phase::Reduced, 100_000);
-        congestion.finish_phase(100_000);
+        congestion.finish_phase(100_001);
         assert_eq!(congestion.window(), 70_000);
     }
 

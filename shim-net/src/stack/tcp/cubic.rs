@@ -49,8 +49,8 @@ struct HyStart {
     samples: u32,
 }
 
-/// Below this window nothing is concluded.
-const WINDOW_LEAST: u64 = 16;
+/// Below this window nothing is concluded from times.
+pub(super) const HYSTART_SEGMENTS: u64 = 16;
 /// Acknowledgements that are no further apart belong to one train.
 const TRAIN_GAP: Duration = Duration::from_millis(2);
 const SAMPLES: u32 = 8;
@@ -116,12 +116,13 @@ impl Cubic {
         self.epoch = self.epoch.map(|began| (began + idle).min(now));
     }
 
-    /// An acknowledgement took `delay`; whether slow start ends. `una` is what is acknowledged, `sent` what was sent.
+    /// An acknowledgement took `delay`; whether slow start ends, which has come to a `large` window. `una` is what is
+    /// acknowledged, `sent` what was sent.
     pub(crate) fn has_seen_enough(
         &mut self,
         delay: Duration,
-        slow_start: bool,
-        (cwnd, una, sent): (u64, u64, u64),
+        large: bool,
+        (una, sent): (u64, u64),
         now: SimTime,
     ) -> bool {
         // Right after a repair, times say nothing.
@@ -131,14 +132,11 @@ impl Cubic {
         let least = self.least_delay.map_or(delay, |least| least.min(delay));
         self.least_delay = Some(least);
         let round = &mut self.slow_start;
-        if round.found || !slow_start {
+        if round.found || !large {
             return false;
         }
         if una > round.round_end || round.round_end == 0 {
             *round = HyStart { round_began: now, last_ack: now, round_end: sent, ..HyStart::default() };
-        }
-        if cwnd < WINDOW_LEAST {
-            return false;
         }
         if now - round.last_ack <= TRAIN_GAP {
             round.last_ack = now;
@@ -216,7 +214,7 @@ mod tests {
         let mut now = SimTime::ZERO;
         let mut ends = |delay_ms, una, sent| {
             now += Duration::from_millis(5);
-            cubic.has_seen_enough(Duration::from_millis(delay_ms), true, (50, una, sent), now)
+            cubic.has_seen_enough(Duration::from_millis(delay_ms), true, (una, sent), now)
         };
         assert!((0..9).all(|_| !ends(50, 10, 100)));
         assert!((0..8).all(|_| !ends(60, 101, 200)));

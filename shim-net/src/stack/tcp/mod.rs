@@ -18,6 +18,7 @@
 //! | `recovery` | what is sent again, and when |
 //! | `congestion`, `cubic` | the congestion window |
 //! | `ecn` | marks of the path |
+//! | `info` | `TCP_INFO` |
 
 mod close;
 pub(crate) mod congestion;
@@ -26,6 +27,7 @@ mod cubic;
 mod data;
 pub(crate) mod ecn;
 mod handshake;
+mod info;
 mod listen;
 mod output;
 mod recovery;
@@ -34,6 +36,7 @@ mod scoreboard;
 mod tcb;
 
 pub(crate) use handshake::accepts_reuse;
+pub(crate) use info::tcp_info;
 pub(crate) use listen::Listener;
 pub(crate) use tcb::{State, Tcb};
 

@@ -99,6 +99,12 @@ impl Scoreboard {
         self.least_rtt
     }
 
+    /// Bytes that were sent again and are on their way.
+    pub(crate) fn resent_flight(&self) -> u64 {
+        let again = self.pieces.iter().filter(|piece| piece.resent && piece.fate == Fate::OnItsWay);
+        again.map(Piece::len).sum()
+    }
+
     /// Whether something arrived later than what was sent after it.
     pub(crate) fn reorders(&self) -> bool {
         self.reorders

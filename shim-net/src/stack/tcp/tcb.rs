@@ -123,6 +123,8 @@ pub(crate) struct Tcb {
     /// Whether the connection is in the queue of the listener and was not accepted.
     pub(crate) queued: bool,
 
+    /// The number of our own SYN.
+    pub(crate) iss: u64,
     /// The oldest number that is not acknowledged.
     pub(crate) snd_una: u64,
     /// The number to send next: everything before it was sent.
@@ -203,6 +205,7 @@ impl Tcb {
             remote,
             parent: None,
             queued: false,
+            iss,
             snd_una: iss,
             snd_nxt: iss,
             snd_wnd: 0,
