@@ -17,7 +17,19 @@ use crate::netstat;
 use crate::packet::Packet;
 
 pub use crate::fabric::Stats;
-pub use crate::fabric::link::{Latency, LinkConfig};
+pub use crate::fabric::link::{
+    Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue, Red,
+    Schedule, Step,
+};
+
+/// The rules of links: everything that a [`LinkConfig`] is made of, and networks as they were measured.
+pub mod links {
+    pub use super::{
+        Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue,
+        Red, Schedule, Step,
+    };
+    pub use crate::fabric::link::presets;
+}
 
 /// What a fault record in the trace is about.
 #[repr(u64)]

@@ -33,6 +33,8 @@ pub struct Net {
     turn_is_due: bool,
 }
 
+/// Token of a link that sends what waits: this bit and the link's place.
+const SERVICE: u64 = 1 << (ID_BITS - 1);
 /// Token of a socket's timer: this bit and the socket's number. Else the token is a packet's place.
 const TIMER: u64 = 1 << ID_BITS;
 /// Token of the reactor's turn.
@@ -82,6 +84,10 @@ impl Net {
             self.stack(id.node()).on_timer(id, cx.now);
             return self.flush(id.node(), cx);
         }
+        if token & SERVICE != 0 {
+            self.fabric.serve(token as u32, cx.now, &mut cx.rng.link);
+            return self.schedule(cx);
+        }
         let Some(flight) = self.fabric.arrive(token as u32) else { return };
         let stack = self.stack(flight.to);
         if stack.life == Life::Off {
@@ -109,7 +115,7 @@ impl Net {
     pub(crate) fn flush(&mut self, node: u32, cx: &mut DeviceContext<'_>) {
         let place = node as usize;
         let stack = &self.stacks[place];
-        if stack.fx.is_empty() && stack.cancels.is_empty() && self.fabric.outcomes.is_empty() {
+        if stack.fx.is_empty() && stack.cancels.is_empty() && !self.fabric.has_news() {
             return;
         }
         while let Some(packet) = self.stacks[place].fx.outbox.pop_front() {
@@ -161,6 +167,9 @@ impl Net {
             if let Some((at, place)) = outcome.arrival {
                 cx.schedule(at, u64::from(place));
             }
+        }
+        for (at, place) in self.fabric.services.drain(..) {
+            cx.schedule(at, SERVICE | u64::from(place));
         }
     }
 
@@ -250,6 +259,9 @@ impl Device for Net {
                 Some(socket) => format!("timer of {}", netstat::line(socket)),
                 None => "timer of a socket that is gone".to_owned(),
             };
+        }
+        if token & SERVICE != 0 {
+            return self.fabric.describe_service(token as u32);
         }
         match self.fabric.flight(token as u32) {
             Some(flight) => format!("arrival of {}", flight.packet),

@@ -11,14 +11,14 @@ pub(crate) mod topology;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
 use crate::packet::{Body, Flags, Packet, Reason, Unreachable, ip_bits};
 use crate::stack::table::FixedMap;
 use dns::Names;
-use link::{Fate, Gate, Link, LinkConfig};
+use link::{Fate, Gate, Link, LinkConfig, Settled};
 
 /// How many packets met which fate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -35,14 +35,22 @@ pub struct Stats {
     pub lost: u64,
     /// Lost to a partition.
     pub cut: u64,
+    /// Sent while the link was down.
+    pub down: u64,
     /// Dropped at a full queue.
     pub queue_full: u64,
+    /// Dropped by a queue that was not full, so that senders slow down.
+    pub queue_early: u64,
+    /// Marked by a queue, so that senders slow down.
+    pub marked: u64,
     /// Dropped for their size.
     pub too_big: u64,
     /// Arrived twice.
     pub duplicated: u64,
-    /// Changed on the way.
+    /// Changed on the way, unnoticed.
     pub corrupted: u64,
+    /// Changed on the way, and dropped by the receiver, whose checksum shows it.
+    pub damaged: u64,
     /// Kept by `hold`.
     pub held: u64,
     /// For an address that nobody has.
@@ -64,6 +72,9 @@ pub(crate) enum Verdict {
     TooBig,
     Held,
     Unroutable,
+    Down,
+    QueueEarly,
+    Damaged,
 }
 
 /// A packet on its way.
@@ -96,6 +107,9 @@ pub(crate) struct Fabric {
     pub(crate) stats: Stats,
     /// What was decided since `Net` looked.
     pub(crate) outcomes: Vec<Outcome>,
+    /// When which link must be served, since `Net` looked.
+    pub(crate) services: Vec<(SimTime, u32)>,
+    settled: Vec<Settled>,
 }
 
 /// How long Linux asks for a neighbour before it gives up.
@@ -163,44 +177,59 @@ impl Fabric {
         if !rules.needs_single_packets() {
             return self.carry(place, packet, now, rng);
         }
-        let mtu = rules.mtu_bytes;
+        let mtu = rules.mtu_bytes.filter(|_| rules.clamp_mss);
         for piece in pieces(packet, mtu) {
             self.carry(place, piece, now, rng);
         }
     }
 
-    fn carry(&mut self, place: usize, mut packet: Packet, now: SimTime, rng: &mut Stream) {
+    fn carry(&mut self, place: usize, packet: Packet, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
-        let bytes = packet.header_len() + packet.payload_len();
+        self.with_link(place, |link, rules, out| link.send(rules, packet, now, rng, out));
+    }
+
+    /// The time has come that the link at `place` has asked for.
+    pub(crate) fn serve(&mut self, place: u32, now: SimTime, rng: &mut Stream) {
+        self.with_link(place as usize, |link, rules, out| link.serve(rules, now, rng, out));
+    }
+
+    /// Lets a link do something by its rules, and carries out what it decided.
+    fn with_link(
+        &mut self,
+        place: usize,
+        f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
+    ) {
         let link = &mut self.links[place];
         let (from, to) = (link.from, link.to);
         let own = link.config.take();
-        let rules = own.as_ref().unwrap_or(&self.default_link);
-        let fate = link.judge(rules, now, bytes, packet.dont_fragment, rng);
-        if rng.chance(rules.corrupt) && corrupt(&mut packet, rng) {
-            self.stats.corrupted += 1;
-        }
+        let mut settled = std::mem::take(&mut self.settled);
+        let again = f(link, own.as_ref().unwrap_or(&self.default_link), &mut settled);
         link.config = own;
-        match fate {
-            Fate::Arrives(at) => self.depart(from, to, packet, at, Verdict::Sent),
+        self.services.extend(again.map(|at| (at, place as u32)));
+        settled.drain(..).for_each(|settled| self.settle(from, to, settled));
+        self.settled = settled;
+    }
+
+    fn settle(&mut self, from: u32, to: u32, settled: Settled) {
+        let Settled { packet, fate, marked, corrupted } = settled;
+        self.stats.marked += u64::from(marked);
+        self.stats.corrupted += u64::from(corrupted);
+        let (counter, verdict) = match fate {
+            Fate::Arrives(at) => return self.depart(from, to, packet, at, Verdict::Sent),
             Fate::ArrivesTwice(at, again) => {
                 self.stats.duplicated += 1;
                 self.depart(from, to, packet.clone(), at, Verdict::Sent);
-                self.depart(from, to, packet, again, Verdict::Duplicated);
+                return self.depart(from, to, packet, again, Verdict::Duplicated);
             }
-            Fate::Lost => {
-                self.stats.lost += 1;
-                self.note(from, to, Verdict::Lost, &packet, None);
-            }
-            Fate::QueueFull => {
-                self.stats.queue_full += 1;
-                self.note(from, to, Verdict::QueueFull, &packet, None);
-            }
-            Fate::TooBig => {
-                self.stats.too_big += 1;
-                self.note(from, to, Verdict::TooBig, &packet, None);
-            }
-        }
+            Fate::Lost => (&mut self.stats.lost, Verdict::Lost),
+            Fate::Down => (&mut self.stats.down, Verdict::Down),
+            Fate::QueueFull => (&mut self.stats.queue_full, Verdict::QueueFull),
+            Fate::QueueEarly => (&mut self.stats.queue_early, Verdict::QueueEarly),
+            Fate::Damaged(_) => (&mut self.stats.damaged, Verdict::Damaged),
+            Fate::TooBig => (&mut self.stats.too_big, Verdict::TooBig),
+        };
+        *counter += 1;
+        self.note(from, to, verdict, &packet, None);
     }
 
     fn depart(&mut self, from: u32, to: u32, packet: Packet, at: SimTime, verdict: Verdict) {
@@ -247,6 +276,18 @@ impl Fabric {
         self.flights.get(place as usize)?.as_ref()
     }
 
+    /// Whether there is something that `Net` must schedule or record.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.outcomes.is_empty() || !self.services.is_empty()
+    }
+
+    /// What the link at `place` has to do, in words.
+    pub(crate) fn describe_service(&self, place: u32) -> String {
+        let Some(link) = self.links.get(place as usize) else { return "service of no link".to_owned() };
+        let (packets, bytes) = link.waiting();
+        format!("next of {packets} packets ({bytes} bytes) from node {} to node {}", link.from, link.to)
+    }
+
     fn count(&mut self, packet: &Packet) {
         self.stats.sent += 1;
         self.stats.sent_bytes += (packet.header_len() + packet.payload_len()) as u64;
@@ -262,19 +303,6 @@ impl Fabric {
     ) {
         self.outcomes.push(Outcome { from, to, verdict, digest: packet.digest(), arrival });
     }
-}
-
-/// Changes one byte of a datagram; false where there is none.
-fn corrupt(packet: &mut Packet, rng: &mut Stream) -> bool {
-    let Body::Udp(data) = &mut packet.body else { return false };
-    if data.is_empty() {
-        return false;
-    }
-    let mut changed = BytesMut::from(&data[..]);
-    let place = rng.below(changed.len() as u32) as usize;
-    changed[place] ^= 1 << rng.below(8);
-    *data = changed.freeze();
-    true
 }
 
 /// Takes a train of TCP segments apart, as a network card does, and lowers the segment size of a

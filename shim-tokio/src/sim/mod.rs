@@ -38,6 +38,7 @@ pub use node::{
 };
 #[cfg(feature = "process")]
 pub use program::{Process, ProcessInput, ProcessOutput, program};
+pub use shim_net::control::links;
 pub use shim_runtime::config::Policy;
 
 use std::time::Duration;
