@@ -5,25 +5,33 @@
 //! sends to another node gets exactly one fate (two arrivals where it is duplicated).
 
 pub(crate) mod dns;
+pub(crate) mod firewall;
 pub(crate) mod link;
+pub(crate) mod nat;
+pub(crate) mod path;
+pub(crate) mod router;
+pub(crate) mod segment;
 pub(crate) mod topology;
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
-use crate::packet::{Body, Flags, Packet, Reason, Unreachable, ip_bits};
+use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
 use dns::Names;
+use firewall::Firewall;
 use link::{Fate, Gate, Link, LinkConfig, Settled};
+use path::Trip;
+use router::Router;
+use segment::{Element, Segment};
 
 /// How many packets met which fate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Sent to another node.
+    /// Sent over a link; where there are routers between, each of the links counts.
     pub sent: u64,
     /// Bytes of them, headers included.
     pub sent_bytes: u64,
@@ -53,6 +61,8 @@ pub struct Stats {
     pub damaged: u64,
     /// Kept by `hold`.
     pub held: u64,
+    /// Dropped by a firewall or a NAT, or for a source that is not the sender's.
+    pub filtered: u64,
     /// For an address that nobody has.
     pub unroutable: u64,
     /// Arrived at a machine without power.
@@ -72,15 +82,16 @@ pub(crate) enum Verdict {
     TooBig,
     Held,
     Unroutable,
+    Filtered,
     Down,
     QueueEarly,
     Damaged,
 }
 
 /// A packet on its way.
+#[derive(Debug)]
 pub(crate) struct Flight {
-    pub(crate) from: u32,
-    pub(crate) to: u32,
+    pub(crate) trip: Trip,
     pub(crate) packet: Packet,
 }
 
@@ -95,12 +106,18 @@ pub(crate) struct Outcome {
 }
 
 /// Everything between the nodes.
-#[derive(Default)]
 pub(crate) struct Fabric {
-    routes: FixedMap<u128, u32>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) routers: Vec<Router>,
+    /// Of nodes that have one of their own.
+    pub(crate) firewalls: BTreeMap<u32, Firewall>,
+    /// Whether the firewall that judged last wants an answer sent.
+    was_rejected: bool,
     links: Vec<Link>,
     places: FixedMap<u64, u32>,
     pub(crate) default_link: LinkConfig,
+    /// What the way to a switch does that has no rules of its own: nothing.
+    line: LinkConfig,
     flights: Vec<Option<Flight>>,
     free: Vec<u32>,
     pub(crate) names: Names,
@@ -112,32 +129,51 @@ pub(crate) struct Fabric {
     settled: Vec<Settled>,
 }
 
-/// How long Linux asks for a neighbour before it gives up.
-const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(3);
+impl Default for Fabric {
+    fn default() -> Fabric {
+        Fabric {
+            segments: vec![Segment::new("internet", Vec::new())],
+            routers: Vec::new(),
+            firewalls: BTreeMap::new(),
+            was_rejected: false,
+            links: Vec::new(),
+            places: FixedMap::default(),
+            default_link: LinkConfig::default(),
+            line: LinkConfig {
+                latency: link::Latency::Fixed(std::time::Duration::ZERO),
+                ..LinkConfig::default()
+            },
+            flights: Vec::new(),
+            free: Vec::new(),
+            names: Names::default(),
+            stats: Stats::default(),
+            outcomes: Vec::new(),
+            services: Vec::new(),
+            settled: Vec::new(),
+        }
+    }
+}
 
 impl Fabric {
-    /// The node that has `ip`.
-    pub(crate) fn route(&self, ip: IpAddr) -> Option<u32> {
-        self.routes.get(&ip_bits(ip)).copied()
-    }
-
-    /// From now on, `ip` is `node`'s; or nobody's.
-    pub(crate) fn set_route(&mut self, ip: IpAddr, node: Option<u32>) {
-        match node {
-            Some(node) => self.routes.insert(ip_bits(ip), node),
-            None => self.routes.remove(&ip_bits(ip)),
-        };
-    }
-
     /// The link from one node to another, made at its first use.
     pub(crate) fn link(&mut self, from: u32, to: u32) -> &mut Link {
         let place = self.place(from, to);
+        // The way to or from a switch is asked for only where it has rules.
+        for end in [from, to] {
+            if let Element::Switch(segment) = Element::of(end) {
+                self.segments[segment as usize].has_lines = true;
+            }
+        }
         &mut self.links[place]
+    }
+
+    fn link_key(from: u32, to: u32) -> u64 {
+        u64::from(from) << 32 | u64::from(to)
     }
 
     fn place(&mut self, from: u32, to: u32) -> usize {
         let links = &mut self.links;
-        let place = self.places.entry(u64::from(from) << 32 | u64::from(to)).or_insert_with(|| {
+        let place = self.places.entry(Fabric::link_key(from, to)).or_insert_with(|| {
             links.push(Link::new(from, to));
             (links.len() - 1) as u32
         });
@@ -149,16 +185,8 @@ impl Fabric {
         &mut self.links
     }
 
-    /// A node sends `packet` to another.
-    pub(crate) fn send(&mut self, from: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
-        match self.route(packet.destination.ip()) {
-            Some(to) => self.cross(from, to, packet, now, rng),
-            None => self.unroutable(from, packet, now),
-        }
-    }
-
-    /// Sends `packet` over the link between two nodes.
-    pub(crate) fn cross(&mut self, from: u32, to: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
+    /// Sends `packet` over the link between two elements.
+    fn cross(&mut self, trip: Trip, from: u32, to: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
         let place = self.place(from, to);
         match self.links[place].gate {
             Gate::Open => {}
@@ -170,22 +198,31 @@ impl Fabric {
             Gate::Held => {
                 self.stats.held += 1;
                 self.note(from, to, Verdict::Held, &packet, None);
-                return self.links[place].held.push(packet);
+                return self.links[place].held.push((trip, packet));
             }
         }
-        let rules = self.links[place].config.as_ref().unwrap_or(&self.default_link);
+        let rules = self.rules_of(place, trip.segment);
         if !rules.needs_single_packets() {
-            return self.carry(place, packet, now, rng);
+            return self.carry(place, trip, packet, now, rng);
         }
         let mtu = rules.mtu_bytes.filter(|_| rules.clamp_mss);
         for piece in pieces(packet, mtu) {
-            self.carry(place, piece, now, rng);
+            self.carry(place, trip, piece, now, rng);
         }
     }
 
-    fn carry(&mut self, place: usize, packet: Packet, now: SimTime, rng: &mut Stream) {
+    /// What the link at `place` does, in a segment.
+    fn rules_of(&self, place: usize, segment: u32) -> &LinkConfig {
+        let link = &self.links[place];
+        let segment = &self.segments[segment as usize];
+        link.config.as_ref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
+    }
+
+    fn carry(&mut self, place: usize, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
-        self.with_link(place, |link, rules, out| link.send(rules, packet, now, rng, out));
+        self.links[place].segment = trip.segment;
+        let flight = Flight { trip, packet };
+        self.with_link(place, |link, rules, out| link.send(rules, flight, now, rng, out));
     }
 
     /// The time has come that the link at `place` has asked for.
@@ -199,27 +236,30 @@ impl Fabric {
         place: usize,
         f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
     ) {
-        let link = &mut self.links[place];
-        let (from, to) = (link.from, link.to);
+        let Fabric { links, segments, line, default_link, .. } = self;
+        let link = &mut links[place];
         let own = link.config.take();
+        let segment = &segments[link.segment as usize];
+        let rules = own.as_ref().unwrap_or_else(|| inherited(link, segment, line, default_link));
         let mut settled = std::mem::take(&mut self.settled);
-        let again = f(link, own.as_ref().unwrap_or(&self.default_link), &mut settled);
+        let again = f(link, rules, &mut settled);
         link.config = own;
         self.services.extend(again.map(|at| (at, place as u32)));
+        let (from, to) = (link.from, link.to);
         settled.drain(..).for_each(|settled| self.settle(from, to, settled));
         self.settled = settled;
     }
 
     fn settle(&mut self, from: u32, to: u32, settled: Settled) {
-        let Settled { packet, fate, marked, corrupted } = settled;
+        let Settled { flight: Flight { trip, packet }, fate, marked, corrupted } = settled;
         self.stats.marked += u64::from(marked);
         self.stats.corrupted += u64::from(corrupted);
         let (counter, verdict) = match fate {
-            Fate::Arrives(at) => return self.depart(from, to, packet, at, Verdict::Sent),
+            Fate::Arrives(at) => return self.depart(trip, packet, at, Verdict::Sent),
             Fate::ArrivesTwice(at, again) => {
                 self.stats.duplicated += 1;
-                self.depart(from, to, packet.clone(), at, Verdict::Sent);
-                return self.depart(from, to, packet, again, Verdict::Duplicated);
+                self.depart(trip, packet.clone(), at, Verdict::Sent);
+                return self.depart(trip, packet, again, Verdict::Duplicated);
             }
             Fate::Lost => (&mut self.stats.lost, Verdict::Lost),
             Fate::Down => (&mut self.stats.down, Verdict::Down),
@@ -232,9 +272,10 @@ impl Fabric {
         self.note(from, to, verdict, &packet, None);
     }
 
-    fn depart(&mut self, from: u32, to: u32, packet: Packet, at: SimTime, verdict: Verdict) {
+    fn depart(&mut self, trip: Trip, packet: Packet, at: SimTime, verdict: Verdict) {
+        let (from, to) = (trip.from, trip.to);
         let digest = packet.digest();
-        let flight = Some(Flight { from, to, packet });
+        let flight = Some(Flight { trip, packet });
         let place = match self.free.pop() {
             Some(place) => {
                 self.flights[place as usize] = flight;
@@ -246,29 +287,6 @@ impl Fabric {
             }
         };
         self.outcomes.push(Outcome { from, to, verdict, digest, arrival: Some((at, place)) });
-    }
-
-    /// Nobody answers for the address: after a while the sender's own kernel gives up.
-    fn unroutable(&mut self, from: u32, packet: Packet, now: SimTime) {
-        self.stats.unroutable += 1;
-        self.note(from, from, Verdict::Unroutable, &packet, None);
-        let tcp = matches!(packet.body, Body::Tcp(_));
-        let icmp = Unreachable { reason: Reason::Host, tcp, original: packet.destination };
-        let report = Packet {
-            source: packet.source,
-            destination: packet.source,
-            ecn: 0,
-            dont_fragment: false,
-            body: Body::Unreachable(icmp),
-        };
-        self.depart(from, from, report, now + NEIGHBOUR_TIMEOUT, Verdict::Unroutable);
-    }
-
-    /// The packet on its way that was called `place` arrives.
-    pub(crate) fn arrive(&mut self, place: u32) -> Option<Flight> {
-        let flight = self.flights.get_mut(place as usize)?.take()?;
-        self.free.push(place);
-        Some(flight)
     }
 
     /// The packet on its way that is called `place`.
@@ -303,6 +321,20 @@ impl Fabric {
     ) {
         self.outcomes.push(Outcome { from, to, verdict, digest: packet.digest(), arrival });
     }
+}
+
+/// What a link does that has no rules of its own.
+fn inherited<'a>(
+    link: &Link,
+    segment: &'a Segment,
+    line: &'a LinkConfig,
+    default_link: &'a LinkConfig,
+) -> &'a LinkConfig {
+    let is_switch = |end: u32| matches!(Element::of(end), Element::Switch(_));
+    if is_switch(link.from) || is_switch(link.to) {
+        return line;
+    }
+    segment.rules.as_ref().unwrap_or(default_link)
 }
 
 /// Takes a train of TCP segments apart, as a network card does, and lowers the segment size of a

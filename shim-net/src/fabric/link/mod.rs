@@ -41,6 +41,8 @@ pub use queue::{Above, Queue};
 pub use rate::{Framing, Schedule, Step};
 pub use red::Red;
 
+use super::Flight;
+use super::path::Trip;
 use crate::packet::{Body, Packet};
 use crate::stack::table::Flow;
 use latency::Drawn;
@@ -78,7 +80,7 @@ pub(crate) enum Fate {
 /// A packet and its fate.
 #[derive(Debug)]
 pub(crate) struct Settled {
-    pub(crate) packet: Packet,
+    pub(crate) flight: Flight,
     pub(crate) fate: Fate,
     /// Whether the queue has marked it.
     pub(crate) marked: bool,
@@ -97,7 +99,9 @@ pub(crate) struct Link {
     /// Its own rules; else the default's.
     pub(crate) config: Option<LinkConfig>,
     pub(crate) gate: Gate,
-    pub(crate) held: Vec<Packet>,
+    pub(crate) held: Vec<(Trip, Packet)>,
+    /// The segment in which it was used last, whose rules it has where it has none.
+    pub(crate) segment: u32,
     /// When the last packet arrives: the next one does not overtake it.
     last_arrival: SimTime,
     /// How many packets were sent over it.
@@ -106,7 +110,7 @@ pub(crate) struct Link {
     drawn: Drawn,
     reordered: Picks,
     since_reordered: u32,
-    backlog: Backlog<Packet>,
+    backlog: Backlog<Flight>,
     transmitter: Transmitter,
     /// When it has asked to be called again.
     due: Option<SimTime>,
@@ -120,6 +124,7 @@ impl Link {
             config: None,
             gate: Gate::Open,
             held: Vec::new(),
+            segment: 0,
             last_arrival: SimTime::ZERO,
             sent: 0,
             losses: Losses::default(),
@@ -137,32 +142,33 @@ impl Link {
     pub(crate) fn send(
         &mut self,
         rules: &LinkConfig,
-        packet: Packet,
+        flight: Flight,
         now: SimTime,
         rng: &mut Stream,
         out: &mut Vec<Settled>,
     ) -> Option<SimTime> {
         self.sent += 1;
-        let settle = |packet, fate| Settled { packet, fate, marked: false, corrupted: false };
+        let settle = |flight, fate| Settled { flight, fate, marked: false, corrupted: false };
+        let packet = &flight.packet;
         let bytes = packet.header_len() + packet.payload_len();
         if rules.mtu_bytes.is_some_and(|mtu| bytes > mtu) && packet.dont_fragment {
-            out.push(settle(packet, Fate::TooBig));
+            out.push(settle(flight, Fate::TooBig));
             return None;
         }
         if rules.outages.at(now) {
-            out.push(settle(packet, Fate::Down));
+            out.push(settle(flight, Fate::Down));
             return None;
         }
         if self.loses(rules, now, rng) {
-            out.push(settle(packet, Fate::Lost));
+            out.push(settle(flight, Fate::Lost));
             return None;
         }
         if !rules.is_limited() && self.backlog.is_empty() {
-            self.depart(rules, packet, false, now, now, rng, out);
+            self.depart(rules, flight, false, now, now, rng, out);
             return None;
         }
         self.transmit(rules, now, rng, out);
-        self.enqueue(rules, packet, bytes as u64, now, rng, out);
+        self.enqueue(rules, flight, bytes as u64, now, rng, out);
         self.transmit(rules, now, rng, out);
         self.call_again()
     }
@@ -207,19 +213,20 @@ impl Link {
     fn enqueue(
         &mut self,
         rules: &LinkConfig,
-        packet: Packet,
+        flight: Flight,
         bytes: u64,
         now: SimTime,
         rng: &mut Stream,
         out: &mut Vec<Settled>,
     ) {
+        let packet = &flight.packet;
         let waiting = Waiting {
             wire_bytes: rules.framing.wire_bytes(bytes),
             since: now,
             flow: Flow::new(packet.source, packet.destination).spread(),
             ecn_capable: packet.ecn & ECN_ECT != 0,
             marked: false,
-            item: packet,
+            item: flight,
         };
         let packets = rules.queue_limit_packets.map_or(usize::MAX, |most| most as usize);
         let limit = Limit { bytes: rules.queue_limit_bytes, packets };
@@ -248,7 +255,7 @@ impl Link {
                 Some(leaves) => self.depart(rules, next.item, next.marked, now, leaves, rng, out),
                 None => {
                     out.push(Settled {
-                        packet: next.item,
+                        flight: next.item,
                         fate: Fate::Down,
                         marked: next.marked,
                         corrupted: false,
@@ -263,13 +270,14 @@ impl Link {
     fn depart(
         &mut self,
         rules: &LinkConfig,
-        mut packet: Packet,
+        mut flight: Flight,
         marked: bool,
         now: SimTime,
         leaves: SimTime,
         rng: &mut Stream,
         out: &mut Vec<Settled>,
     ) {
+        let packet = &mut flight.packet;
         if marked {
             packet.ecn = ECN_CE;
         }
@@ -294,13 +302,13 @@ impl Link {
             Body::Tcp(_) => rules.corrupt_segments,
             _ => rules.corrupt,
         };
-        let corrupted = rng.chance(chance) && corrupt(&mut packet, rng);
+        let corrupted = rng.chance(chance) && corrupt(packet, rng);
         let fate = match again {
             _ if rng.chance(rules.damage) => Fate::Damaged(arrives),
             Some(again) => Fate::ArrivesTwice(arrives, again),
             None => Fate::Arrives(arrives),
         };
-        out.push(Settled { packet, fate, marked, corrupted });
+        out.push(Settled { flight, fate, marked, corrupted });
     }
 
     fn leaves_order(&mut self, rules: &LinkConfig, rng: &mut Stream) -> bool {
@@ -316,13 +324,13 @@ impl Link {
     }
 }
 
-fn settle_dropped(dropped: Vec<(Waiting<Packet>, Drop)>, out: &mut Vec<Settled>) {
+fn settle_dropped(dropped: Vec<(Waiting<Flight>, Drop)>, out: &mut Vec<Settled>) {
     for (waiting, why) in dropped {
         let fate = match why {
             Drop::Full => Fate::QueueFull,
             Drop::Early => Fate::QueueEarly,
         };
-        out.push(Settled { packet: waiting.item, fate, marked: false, corrupted: false });
+        out.push(Settled { flight: waiting.item, fate, marked: false, corrupted: false });
     }
 }
 

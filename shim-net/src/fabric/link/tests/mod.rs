@@ -15,6 +15,8 @@ use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
 use super::{Fate, Link, LinkConfig, Settled};
+use crate::fabric::Flight;
+use crate::fabric::path::{Leg, Trip};
 use crate::packet::{Body, Packet};
 
 /// A fate, and which packet met it: they are numbered by their source port.
@@ -66,13 +68,15 @@ impl Bench {
 
     pub(super) fn send_packet(&mut self, packet: Packet) {
         let mut out = Vec::new();
-        let again = self.link.send(&self.rules, packet, self.now, &mut self.rng, &mut out);
+        let trip = Trip { from: 0, to: 1, segment: 0, leg: Leg::Between, hops: 1 };
+        let flight = Flight { trip, packet };
+        let again = self.link.send(&self.rules, flight, self.now, &mut self.rng, &mut out);
         self.take(again, out);
     }
 
     fn take(&mut self, again: Option<SimTime>, out: Vec<Settled>) {
         self.due.extend(again);
-        for Settled { packet, fate, marked, .. } in out {
+        for Settled { flight: Flight { packet, .. }, fate, marked, .. } in out {
             let data = match &packet.body {
                 Body::Udp(data) => data.clone(),
                 Body::Tcp(segment) => segment.payload.clone(),
