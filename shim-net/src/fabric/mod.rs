@@ -6,12 +6,12 @@
 
 pub(crate) mod dns;
 pub(crate) mod firewall;
+pub(crate) mod gates;
 pub(crate) mod link;
 pub(crate) mod nat;
 pub(crate) mod path;
 pub(crate) mod router;
 pub(crate) mod segment;
-pub(crate) mod topology;
 
 use std::collections::BTreeMap;
 
