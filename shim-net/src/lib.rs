@@ -14,6 +14,7 @@
 pub mod control;
 pub mod error;
 mod fabric;
+pub mod fragment;
 pub mod host;
 pub mod mirror;
 pub mod net;

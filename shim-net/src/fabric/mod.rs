@@ -19,6 +19,7 @@ use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
+use crate::fragment;
 use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
 use dns::Names;
@@ -127,7 +128,12 @@ pub(crate) struct Fabric {
     /// When which link must be served, since `Net` looked.
     pub(crate) services: Vec<(SimTime, u32)>,
     settled: Vec<Settled>,
+    /// How many packets were cut on their way.
+    fragmented: u64,
 }
+
+/// Tells the numbers of packets that are cut on their way from those that their sender cuts.
+const FRAGMENTED_ON_THE_WAY: u64 = 1 << 63;
 
 impl Default for Fabric {
     fn default() -> Fabric {
@@ -150,6 +156,7 @@ impl Default for Fabric {
             outcomes: Vec::new(),
             services: Vec::new(),
             settled: Vec::new(),
+            fragmented: 0,
         }
     }
 }
@@ -205,10 +212,22 @@ impl Fabric {
         if !rules.needs_single_packets() {
             return self.carry(place, trip, packet, now, rng);
         }
-        let mtu = rules.mtu_bytes.filter(|_| rules.clamp_mss);
-        for piece in pieces(packet, mtu) {
+        let (mtu, clamped) = (rules.mtu_bytes, rules.mtu_bytes.filter(|_| rules.clamp_mss));
+        let packet = self.fitted(packet, mtu);
+        for piece in pieces(packet, clamped) {
             self.carry(place, trip, piece, now, rng);
         }
+    }
+
+    /// `packet`, as fragments where it is longer than `mtu` and may be cut: routers of IPv6 never do.
+    fn fitted(&mut self, packet: Packet, mtu: Option<usize>) -> Packet {
+        let Some(mtu) = mtu else { return packet };
+        let fits = packet.header_len() + packet.payload_len() <= mtu;
+        if fits || packet.dont_fragment || !packet.destination.is_ipv4() {
+            return packet;
+        }
+        self.fragmented += 1;
+        fragment::train(packet, mtu, FRAGMENTED_ON_THE_WAY | self.fragmented)
     }
 
     /// What the link at `place` does, in a segment.
@@ -266,7 +285,12 @@ impl Fabric {
             Fate::QueueFull => (&mut self.stats.queue_full, Verdict::QueueFull),
             Fate::QueueEarly => (&mut self.stats.queue_early, Verdict::QueueEarly),
             Fate::Damaged(_) => (&mut self.stats.damaged, Verdict::Damaged),
-            Fate::TooBig => (&mut self.stats.too_big, Verdict::TooBig),
+            Fate::TooBig(told) => {
+                if let Some((mtu, at)) = told {
+                    self.report_too_big(trip, &packet, mtu, at);
+                }
+                (&mut self.stats.too_big, Verdict::TooBig)
+            }
         };
         *counter += 1;
         self.note(from, to, verdict, &packet, None);
@@ -337,17 +361,17 @@ fn inherited<'a>(
     segment.rules.as_ref().unwrap_or(default_link)
 }
 
-/// Takes a train of TCP segments apart, as a network card does, and lowers the segment size of a
-/// handshake to what the link carries, as routers do.
+/// Takes a train of TCP segments or of fragments apart, as a network card does, and lowers the segment size of a
+/// handshake to what fits into `mtu`, as routers do.
 pub(crate) fn pieces(mut packet: Packet, mtu: Option<usize>) -> Vec<Packet> {
     let headers = packet.header_len();
-    let Body::Tcp(segment) = &mut packet.body else { return vec![packet] };
+    let Body::Tcp(segment) = &mut packet.body else { return fragment::cut(packet) };
     let most = mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);
     if segment.flags.has(Flags::SYN) {
         segment.mss = segment.mss.min(most);
         return vec![packet];
     }
-    let size = usize::from(segment.mss.min(most)).max(1);
+    let size = usize::from(segment.mss).max(1);
     if segment.payload.len() <= size {
         return vec![packet];
     }

@@ -218,6 +218,20 @@ impl Fabric {
         self.depart(trip, report, now + NEIGHBOUR_TIMEOUT, Verdict::Unroutable);
     }
 
+    /// The link after `trip.from` takes no packet as large as this one, and its sender is told.
+    pub(super) fn report_too_big(&mut self, trip: Trip, packet: &Packet, mtu: u16, at: SimTime) {
+        if packet.about().is_some() || matches!(&packet.body, Body::Fragment(part) if part.offset > 0) {
+            // RFC 1122: nobody is told of errors, nor of any but the first fragment.
+            return;
+        }
+        let icmp =
+            Unreachable { reason: Reason::TooBig(mtu), tcp: packet.is_tcp(), original: packet.destination };
+        let report = Packet { dont_fragment: false, ..packet.answer(Body::Unreachable(icmp)) };
+        // As if it came to a router from the link that is too narrow: so it meets the NAT that the packet met.
+        let trip = Trip { from: trip.from, to: trip.from, leg: Leg::Arrived, hops: HOPS, ..trip };
+        self.depart(trip, report, at, Verdict::Sent);
+    }
+
     /// A packet is dropped by a rule.
     fn filtered(&mut self, from: u32, to: u32, packet: &Packet) {
         self.stats.filtered += 1;

@@ -289,7 +289,7 @@ pub fn take_error(id: SocketId) -> io::Result<Option<io::Error>> {
 /// # Errors
 /// `ENOPROTOOPT`.
 pub fn option(id: SocketId, name: Name) -> io::Result<Value> {
-    call(id, |stack, _| stack.option(id, name))
+    call(id, |stack, cx| stack.option(id, name, cx.now))
 }
 
 /// Sets an option.

@@ -74,7 +74,8 @@ pub(crate) enum Fate {
     QueueEarly,
     /// Its checksum is wrong when it arrives.
     Damaged(SimTime),
-    TooBig,
+    /// What would not have been, and when the sender is told of it, where it is.
+    TooBig(Option<(u16, SimTime)>),
 }
 
 /// A packet and its fate.
@@ -151,8 +152,12 @@ impl Link {
         let settle = |flight, fate| Settled { flight, fate, marked: false, corrupted: false };
         let packet = &flight.packet;
         let bytes = packet.header_len() + packet.payload_len();
-        if rules.mtu_bytes.is_some_and(|mtu| bytes > mtu) && packet.dont_fragment {
-            out.push(settle(flight, Fate::TooBig));
+        if let Some(mtu) = rules.mtu_bytes.filter(|mtu| bytes > *mtu)
+            && (packet.dont_fragment || !packet.destination.is_ipv4())
+        {
+            // Half of the way to the router that tells, and half back.
+            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency.quantile(0.5));
+            out.push(settle(flight, Fate::TooBig(rules.icmp_too_big.then_some(told))));
             return None;
         }
         if rules.outages.at(now) {
@@ -339,7 +344,7 @@ fn corrupt(packet: &mut Packet, rng: &mut Stream) -> bool {
     let data: &mut Bytes = match &mut packet.body {
         Body::Udp(data) => data,
         Body::Tcp(segment) => &mut segment.payload,
-        Body::Unreachable(_) => return false,
+        Body::Unreachable(_) | Body::Fragment(_) => return false,
     };
     if data.is_empty() {
         return false;

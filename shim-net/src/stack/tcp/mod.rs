@@ -23,6 +23,7 @@ mod data;
 mod handshake;
 mod listen;
 mod output;
+mod path_mtu;
 mod retransmit;
 mod tcb;
 

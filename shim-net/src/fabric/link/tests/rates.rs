@@ -143,6 +143,6 @@ fn a_packet_that_is_too_big_goes_nowhere() {
     let mut bench = Bench::new(LinkConfig { mtu_bytes: Some(1000), ..LinkConfig::default() }, 1);
     bench.send(1, 1001);
     bench.send(2, 1000);
-    assert_eq!(bench.met[0].fate, Fate::TooBig);
+    assert_eq!(bench.met[0].fate, Fate::TooBig(Some((1000, SimTime(MILLI)))));
     assert_eq!(bench.arrivals().len(), 1);
 }
