@@ -67,7 +67,7 @@ impl LossPattern {
     pub(crate) fn picks(&self, number: u64) -> bool {
         match self {
             LossPattern::None => false,
-            LossPattern::EveryNth(nth) => *nth > 0 && number % nth == 0,
+            LossPattern::EveryNth(nth) => number.is_multiple_of(*nth),
             LossPattern::Packets(numbers) => numbers.contains(&number),
         }
     }
