@@ -6,6 +6,7 @@
 pub mod topology;
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use shim_runtime::device;
 use shim_runtime::device::DeviceContext;
@@ -208,6 +209,30 @@ pub fn addresses(node: NodeId) -> Vec<IpAddr> {
 /// Sets the largest packet of `node`'s interface.
 pub fn set_mtu_bytes(node: NodeId, mtu: usize) {
     with(|net, _| net.stack(node.0).mtu = mtu.clamp(576, 65_535));
+}
+
+/// Writes every packet from now on to the machine's file `path` (pcapng). What was captured before ends there.
+///
+/// # Panics
+/// Where the file cannot be made, or, later, written.
+///
+/// # Determinism
+/// Changes nothing of the run.
+pub fn capture(path: &Path) {
+    with(|net, cx| net.capture(path, cx));
+}
+
+/// Puts lines of a key log (as in `SSLKEYLOGFILE`) into the capture, where there is one: packets after them can be
+/// decrypted.
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn capture_secrets(key_log: &str) {
+    with(|net, _| {
+        if let Some(capture) = &mut net.fabric.capture {
+            capture.secrets(key_log);
+        }
+    });
 }
 
 /// How many packets met which fate so far.

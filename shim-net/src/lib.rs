@@ -11,6 +11,7 @@
 #![cfg(sim)]
 #![deny(unsafe_code)]
 
+mod capture;
 pub mod control;
 pub mod error;
 mod fabric;

@@ -6,11 +6,13 @@
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use shim_runtime::device::{Device, DeviceContext, NodeChange};
 use shim_runtime::node::NodeId;
 use shim_runtime::trace::Kind;
 
+use crate::capture::{self, Capture, Remark};
 use crate::error::{Errno, Result};
 use crate::fabric::dns::{Answer, Target};
 use crate::fabric::path::{HOPS, Leg, Trip};
@@ -34,6 +36,8 @@ pub struct Net {
     /// Registrations that the reactor must tell of something, and whether its turn is in the queue.
     marked: Vec<(SocketId, u32)>,
     turn_is_due: bool,
+    /// Whether the environment was asked for a capture.
+    environment_is_known: bool,
 }
 
 /// Token of a link that sends what waits: this bit and the link's place.
@@ -153,7 +157,8 @@ impl Net {
         if stack.owns(to) {
             self.fabric.stats.loopback += 1;
             record(cx, node, node, Verdict::Loopback, packet.digest());
-            return stack.receive(packet, cx.now);
+            self.fabric.capture(node, node, &packet, Remark::default(), cx.now);
+            return self.stacks[node as usize].receive(packet, cx.now);
         }
         if is_broadcast(to) || to.is_multicast() {
             if let Some((segment, _)) = stack.routes.way_to(to) {
@@ -216,6 +221,26 @@ impl Net {
         }
     }
 
+    /// Writes all packets from now on to `path`.
+    ///
+    /// # Panics
+    /// Where the file cannot be made.
+    pub(crate) fn capture(&mut self, path: &Path, cx: &DeviceContext<'_>) {
+        match Capture::create(path, cx.rng.seed, cx.epoch_ns()) {
+            Ok(capture) => self.fabric.capture = Some(Box::new(capture)),
+            Err(error) => panic!("simulation: the capture {} cannot be made: {error}", path.display()),
+        }
+    }
+
+    /// Begins the capture that the environment asks for, once.
+    fn capture_as_the_environment_says(&mut self, cx: &DeviceContext<'_>) {
+        if !std::mem::replace(&mut self.environment_is_known, true)
+            && let Some(path) = capture::path_from_environment(cx.rng.seed)
+        {
+            self.capture(&path, cx);
+        }
+    }
+
     /// The addresses of a name, as `node` sees it: IPv4 first, as glibc orders private networks.
     pub(crate) fn lookup(&mut self, name: &str) -> Option<Vec<IpAddr>> {
         let targets = match self.fabric.names.find(name) {
@@ -270,6 +295,8 @@ impl Device for Net {
         match change {
             NodeChange::Started => {
                 self.stack(number).life = Life::Running;
+                self.fabric.node_names.insert(number, name.to_owned());
+                self.capture_as_the_environment_says(cx);
                 self.fabric.names.add(name, Target::Node(number));
             }
             NodeChange::ProcessDied => self.stack(number).close_all(cx.now),

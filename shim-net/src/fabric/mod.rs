@@ -19,6 +19,7 @@ use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
+use crate::capture::{Capture, Names as CapturedNames, Remark};
 use crate::fragment;
 use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
@@ -125,6 +126,9 @@ pub(crate) struct Fabric {
     pub(crate) stats: Stats,
     /// What was decided since `Net` looked.
     pub(crate) outcomes: Vec<Outcome>,
+    /// Of nodes.
+    pub(crate) node_names: BTreeMap<u32, String>,
+    pub(crate) capture: Option<Box<Capture>>,
     /// When which link must be served, since `Net` looked.
     pub(crate) services: Vec<(SimTime, u32)>,
     settled: Vec<Settled>,
@@ -154,6 +158,8 @@ impl Default for Fabric {
             names: Names::default(),
             stats: Stats::default(),
             outcomes: Vec::new(),
+            node_names: BTreeMap::new(),
+            capture: None,
             services: Vec::new(),
             settled: Vec::new(),
             fragmented: 0,
@@ -200,10 +206,12 @@ impl Fabric {
             Gate::Cut => {
                 self.count(&packet);
                 self.stats.cut += 1;
+                self.capture(from, to, &packet, Remark::fate("lost: the link is cut"), now);
                 return self.note(from, to, Verdict::Cut, &packet, None);
             }
             Gate::Held => {
                 self.stats.held += 1;
+                self.capture(from, to, &packet, Remark::fate("held"), now);
                 self.note(from, to, Verdict::Held, &packet, None);
                 return self.links[place].held.push((trip, packet));
             }
@@ -241,18 +249,19 @@ impl Fabric {
         self.count(&packet);
         self.links[place].segment = trip.segment;
         let flight = Flight { trip, packet };
-        self.with_link(place, |link, rules, out| link.send(rules, flight, now, rng, out));
+        self.with_link(place, now, |link, rules, out| link.send(rules, flight, now, rng, out));
     }
 
     /// The time has come that the link at `place` has asked for.
     pub(crate) fn serve(&mut self, place: u32, now: SimTime, rng: &mut Stream) {
-        self.with_link(place as usize, |link, rules, out| link.serve(rules, now, rng, out));
+        self.with_link(place as usize, now, |link, rules, out| link.serve(rules, now, rng, out));
     }
 
     /// Lets a link do something by its rules, and carries out what it decided.
     fn with_link(
         &mut self,
         place: usize,
+        now: SimTime,
         f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
     ) {
         let Fabric { links, segments, line, default_link, .. } = self;
@@ -265,14 +274,20 @@ impl Fabric {
         link.config = own;
         self.services.extend(again.map(|at| (at, place as u32)));
         let (from, to) = (link.from, link.to);
-        settled.drain(..).for_each(|settled| self.settle(from, to, settled));
+        settled.drain(..).for_each(|settled| self.settle(from, to, settled, now));
         self.settled = settled;
     }
 
-    fn settle(&mut self, from: u32, to: u32, settled: Settled) {
+    fn settle(&mut self, from: u32, to: u32, settled: Settled, now: SimTime) {
         let Settled { flight: Flight { trip, packet }, fate, marked, corrupted } = settled;
         self.stats.marked += u64::from(marked);
         self.stats.corrupted += u64::from(corrupted);
+        if self.capture.is_some() {
+            let is_damaged = matches!(fate, Fate::Damaged(_));
+            let remark =
+                Remark { fate: fate.remark(), is_damaged, is_marked: marked, is_corrupted: corrupted };
+            self.capture(from, to, &packet, remark, now);
+        }
         let (counter, verdict) = match fate {
             Fate::Arrives(at) => return self.depart(trip, packet, at, Verdict::Sent),
             Fate::ArrivesTwice(at, again) => {
@@ -316,6 +331,26 @@ impl Fabric {
     /// The packet on its way that is called `place`.
     pub(crate) fn flight(&self, place: u32) -> Option<&Flight> {
         self.flights.get(place as usize)?.as_ref()
+    }
+
+    /// Writes a packet that `from` sends to `to`, where there is a capture.
+    pub(crate) fn capture(&mut self, from: u32, to: u32, packet: &Packet, remark: Remark, now: SimTime) {
+        let Some(mut capture) = self.capture.take() else { return };
+        let of = |number| self.element_name(number);
+        let owner = |ip| self.segments.iter().find_map(|segment| segment.owner(ip)).map(of);
+        capture.packet((from, to), packet, remark, now, &CapturedNames { of: &of, owner: &owner });
+        self.capture = Some(capture);
+    }
+
+    /// The name of a node, router or switch.
+    fn element_name(&self, number: u32) -> String {
+        match Element::of(number) {
+            Element::Node(node) => {
+                self.node_names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+            }
+            Element::Router(place) => self.routers[place as usize].name.clone(),
+            Element::Switch(segment) => self.segments[segment as usize].name.clone(),
+        }
     }
 
     /// Whether there is something that `Net` must schedule or record.

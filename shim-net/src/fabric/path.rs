@@ -13,6 +13,7 @@ use super::firewall::Action;
 use super::router::{Router, Turn, refusal};
 use super::segment::{Element, Segment};
 use super::{Fabric, Flight, Verdict};
+use crate::capture::Remark;
 use crate::packet::{Body, Packet, Reason, Unreachable};
 
 /// How many routers a packet may pass: Linux' default time to live.
@@ -148,6 +149,11 @@ impl Fabric {
         }
         match Element::of(trip.to) {
             Element::Node(node) => {
+                if node == trip.from {
+                    // An error that the network itself made up.
+                    let switch = Element::Switch(trip.segment).number();
+                    self.capture(switch, node, &packet, Remark::default(), now);
+                }
                 if node != trip.from && !self.passes_own_firewall(node, &packet, false, now) {
                     self.filtered(trip.from, node, &packet);
                     self.answer_refused(node, trip, &packet, now, rng);
@@ -202,6 +208,8 @@ impl Fabric {
     fn unroutable(&mut self, from: u32, segment: u32, packet: Packet, now: SimTime) {
         self.stats.unroutable += 1;
         self.note(from, from, Verdict::Unroutable, &packet, None);
+        let switch = Element::Switch(segment).number();
+        self.capture(from, switch, &packet, Remark::fate("nobody has the address"), now);
         let tcp = packet.is_tcp();
         if packet.about().is_some() {
             return;

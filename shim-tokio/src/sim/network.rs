@@ -3,6 +3,7 @@
 //! Must not hold state: the network does. Invariant: a fault that is injected twice is the same as once.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use shim_net::control;
 pub use shim_net::control::Stats as NetworkStats;
@@ -90,6 +91,27 @@ pub fn addresses(node: &str) -> Vec<IpAddr> {
 #[track_caller]
 pub fn set_addresses(node: &str, addresses: Vec<IpAddr>) {
     control::set_addresses(node::id(node), addresses);
+}
+
+/// Writes every packet from now on to the machine's file `path`, in the format that Wireshark reads (pcapng). What was
+/// captured before ends there. `SIM_PCAP=FOLDER` does so for every run.
+///
+/// # Panics
+/// Where the file cannot be made, or, later, written.
+///
+/// # Determinism
+/// Changes nothing of the run.
+pub fn capture(path: impl AsRef<Path>) {
+    control::capture(path.as_ref());
+}
+
+/// Puts lines of a key log (as in `SSLKEYLOGFILE`) into the capture, where there is one: for an implementation of rustls'
+/// `KeyLog`. Packets after them can be decrypted.
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn capture_secrets(key_log: &str) {
+    control::capture_secrets(key_log);
 }
 
 /// How many packets met which fate so far: for asserting that faults happened.

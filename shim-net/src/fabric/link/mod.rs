@@ -78,6 +78,22 @@ pub(crate) enum Fate {
     TooBig(Option<(u16, SimTime)>),
 }
 
+impl Fate {
+    /// What to say of it in a capture.
+    pub(crate) fn remark(self) -> Option<&'static str> {
+        match self {
+            Fate::Arrives(_) => None,
+            Fate::ArrivesTwice(..) => Some("arrives twice"),
+            Fate::Lost => Some("lost"),
+            Fate::Down => Some("lost: the link is down"),
+            Fate::QueueFull => Some("dropped: the queue is full"),
+            Fate::QueueEarly => Some("dropped early, by the queue's discipline"),
+            Fate::Damaged(_) => Some("damaged: its checksum is wrong"),
+            Fate::TooBig(_) => Some("dropped: too big for the link"),
+        }
+    }
+}
+
 /// A packet and its fate.
 #[derive(Debug)]
 pub(crate) struct Settled {
