@@ -7,9 +7,9 @@ use std::sync::Arc;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, ServerConfig};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
-use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{KeyLog, NoKeyLog, RootCertStore};
 
 /// The host name that every certificate here is for.
 pub const NAME: &str = "server.test";
@@ -69,6 +69,14 @@ impl Identity {
     /// # Panics
     /// Never: the authority's certificate is well formed.
     pub fn client(&self, alpn: &[&str]) -> ClientConfig {
+        self.client_with_key_log(alpn, Arc::new(NoKeyLog))
+    }
+
+    /// As [`Identity::client`], with a place for the keys of its connections.
+    ///
+    /// # Panics
+    /// Never: the authority's certificate is well formed.
+    pub fn client_with_key_log(&self, alpn: &[&str], key_log: Arc<dyn KeyLog>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).expect("a well formed certificate");
         let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -78,6 +86,7 @@ impl Identity {
             .with_no_client_auth();
         tls.alpn_protocols = protocols(alpn);
         tls.enable_early_data = true;
+        tls.key_log = key_log;
         ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a suite for packets")))
     }
 }
