@@ -1,0 +1,705 @@
+//! One client's session: its transaction, and the statements that it runs.
+//!
+//! Owns SQLite's connection between statements, and every step of a transaction. Must not know a dialect or a protocol.
+//! Invariants: at most one statement runs; no step blocks the caller's thread; a session that is dropped has rolled back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use super::catalog::{Catalog, Key};
+use super::channels::Notification;
+use super::database::Cluster;
+use super::error::{Condition, Result, SqlError};
+use super::rows::{Backend, Batch, Rows};
+use super::shared::{Reason, Shared};
+use super::times::EPOCH_US;
+use super::transaction::{Isolation, Savepoint, Stage, Status, Transaction};
+use super::types::Value;
+use super::violation::{self, Context};
+
+/// What a statement needs of its transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// A snapshot.
+    #[default]
+    Read,
+    /// The write lock; it waits.
+    Write,
+    /// The write lock at once, or `55P03`.
+    WriteNowait,
+    /// The write lock at once, or no rows.
+    WriteSkipLocked,
+}
+
+/// One statement for SQLite.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// SQLite's text.
+    pub sql: String,
+    /// Values of its parameters, `?1` first.
+    pub params: Vec<Value>,
+    /// What it needs.
+    pub access: Access,
+    /// The table that it writes to.
+    pub target: Option<Key>,
+    /// How messages name it, as `INSERT`.
+    pub command: &'static str,
+}
+
+/// A client's session of a database.
+#[derive(Debug)]
+pub struct Session {
+    cluster: Arc<Cluster>,
+    /// What others see of it.
+    pub shared: Arc<Shared>,
+    backend: Option<Backend>,
+    running: Option<Running>,
+    transaction: Option<Transaction>,
+    notifications: mpsc::UnboundedReceiver<Notification>,
+    deadline: Option<Instant>,
+    savepoints_made: usize,
+    /// The isolation of transactions that do not say.
+    pub default_isolation: Isolation,
+    /// Whether transactions that do not say are read-only.
+    pub default_read_only: bool,
+    /// How long a statement waits for the write lock.
+    pub lock_timeout: Option<Duration>,
+    /// How long a statement runs.
+    pub statement_timeout: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Running {
+    rows: Rows,
+    work: Work,
+}
+
+impl Session {
+    pub(crate) fn new(cluster: Arc<Cluster>, shared: Arc<Shared>, connection: Connection) -> Self {
+        Self {
+            notifications: shared.database.channels.register(shared.id),
+            cluster,
+            shared,
+            backend: Some(Backend { connection, guard: None }),
+            running: None,
+            transaction: None,
+            deadline: None,
+            savepoints_made: 0,
+            default_isolation: Isolation::ReadCommitted,
+            default_read_only: false,
+            lock_timeout: None,
+            statement_timeout: None,
+        }
+    }
+
+    /// The server that it belongs to.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// What it sees: its own changes, or what is committed.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        let own = self.transaction.as_ref().and_then(|transaction| transaction.changes.catalog.clone());
+        own.unwrap_or_else(|| self.shared.database.catalog())
+    }
+
+    /// What the client is told after a command.
+    pub fn status(&self) -> Status {
+        self.transaction.as_ref().map_or(Status::Idle, Transaction::status)
+    }
+
+    /// The isolation of the transaction, or of the next one.
+    pub fn isolation(&self) -> Isolation {
+        self.transaction.as_ref().map_or(self.default_isolation, |transaction| transaction.isolation)
+    }
+
+    /// Whether the transaction, or the next one, is read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.transaction.as_ref().map_or(self.default_read_only, |transaction| transaction.read_only)
+    }
+
+    /// The next notification for this session.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub async fn notification(&mut self) -> Option<Notification> {
+        self.notifications.recv().await
+    }
+
+    /// A notification that is here already.
+    pub fn pending_notification(&mut self) -> Option<Notification> {
+        self.notifications.try_recv().ok()
+    }
+
+    /// A statement of the user begins: clocks are read, and its time runs.
+    pub fn begin_statement(&mut self, text: &str) {
+        let now_us = now_us();
+        let fresh = self.transaction.is_none();
+        self.shared.begin_statement();
+        self.deadline = self.statement_timeout.map(|limit| Instant::now() + limit);
+        self.shared.with(|state| {
+            state.statement_us = now_us;
+            if fresh {
+                state.transaction_us = now_us;
+            }
+            text.clone_into(&mut state.query);
+        });
+    }
+
+    /// The statement of the user is over.
+    pub fn end_statement(&mut self) {
+        self.deadline = None;
+        self.shared.end_statement();
+    }
+
+    /// Begins a transaction that the user must end; a second one is left as it is, and `false`.
+    ///
+    /// # Errors
+    /// `25001` for an isolation that comes too late.
+    pub fn begin(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<bool> {
+        let was_explicit = self.transaction.as_ref().is_some_and(|transaction| transaction.explicit);
+        let transaction = self.transaction();
+        transaction.explicit = true;
+        self.characteristics(isolation, read_only)?;
+        Ok(!was_explicit)
+    }
+
+    /// Changes the transaction's isolation and whether it may write.
+    ///
+    /// # Errors
+    /// `25001` once a statement ran.
+    pub fn characteristics(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
+        let transaction = self.transaction();
+        if let Some(isolation) = isolation {
+            if transaction.started && isolation != transaction.isolation {
+                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
+                return Err(SqlError::new(Condition::ActiveSqlTransaction, message));
+            }
+            transaction.isolation = isolation;
+        }
+        if let Some(read_only) = read_only {
+            transaction.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    /// The transaction, begun here if there is none.
+    fn transaction(&mut self) -> &mut Transaction {
+        let (isolation, read_only) = (self.default_isolation, self.default_read_only);
+        self.transaction.get_or_insert_with(|| Transaction { isolation, read_only, ..Transaction::default() })
+    }
+
+    /// Fails the statement where the transaction has failed before.
+    ///
+    /// # Errors
+    /// `25P02`.
+    pub fn check_not_failed(&self) -> Result<()> {
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(SqlError::new(Condition::InFailedSqlTransaction, message));
+        }
+        Ok(())
+    }
+
+    /// A statement failed outside of SQLite: the transaction can only be rolled back.
+    pub async fn fail(&mut self) {
+        self.abandon().await;
+        match &mut self.transaction {
+            Some(transaction) if transaction.explicit => transaction.failed = true,
+            Some(_) => self.rollback().await,
+            None => {}
+        }
+    }
+
+    /// Starts a statement; its rows come by [`next_batch`](Self::next_batch). One that runs is given up.
+    ///
+    /// # Errors
+    /// `25006`, `55P03`, `57014` and others, before it has begun.
+    pub async fn start(&mut self, work: Work) -> Result<()> {
+        self.abandon().await;
+        let prologue = self.enter(work.access, work.command).await?;
+        let catalog = self.catalog();
+        self.shared.with(|state| {
+            state.catalog = catalog;
+            state.notifications.clear();
+        });
+        let Some(prologue) = prologue else { return Ok(()) };
+        let backend = self.take_backend()?;
+        let rows = Rows::start(backend, prologue, work.sql.clone(), work.params.clone());
+        self.running = Some(Running { rows, work });
+        Ok(())
+    }
+
+    /// The next rows, or at the end how many were changed.
+    ///
+    /// # Errors
+    /// What the statement failed with; the transaction has failed too.
+    pub async fn next_batch(&mut self) -> Result<std::result::Result<Batch, u64>> {
+        let Some(running) = &mut self.running else { return Ok(Err(0)) };
+        let shared = Arc::clone(&self.shared);
+        if let Some(batch) = with_deadline(self.deadline, &shared, running.rows.receiver.recv()).await {
+            return Ok(Ok(batch));
+        }
+        self.finish().await.map(Err)
+    }
+
+    /// Waits for the end of the job and takes its result.
+    async fn finish(&mut self) -> Result<u64> {
+        let Some(Running { rows, work }) = self.running.take() else { return Ok(0) };
+        drop(rows.receiver);
+        let outcome = with_deadline(self.deadline, &self.shared, rows.job).await;
+        let (backend, result) = outcome.map_err(|error| lost(&error))?;
+        match result {
+            Ok(changed) => {
+                self.backend = Some(backend);
+                let notifications = self.shared.with(|state| std::mem::take(&mut state.notifications));
+                for notification in notifications {
+                    self.transaction().changes.notify(notification);
+                }
+                Ok(changed)
+            }
+            Err(error) => Err(self.explain(backend, error, work).await),
+        }
+    }
+
+    /// Gives up the statement that runs, if one does.
+    pub async fn abandon(&mut self) {
+        if self.running.is_some() {
+            // Its failure concerns nobody any more.
+            let _ = self.finish().await;
+        }
+    }
+
+    /// Turns SQLite's failure into the client's, and fails the transaction.
+    async fn explain(&mut self, backend: Backend, error: rusqlite::Error, work: Work) -> SqlError {
+        let (shared, catalog) = (Arc::clone(&self.shared), self.catalog());
+        let explained = spawn_blocking(move || {
+            let context = Context {
+                connection: &backend.connection,
+                shared: &shared,
+                catalog: &catalog,
+                target: work.target.as_ref(),
+                sql: &work.sql,
+                params: &work.params,
+            };
+            let error = violation::explain(&error, &context);
+            (backend, error)
+        });
+        let error = match explained.await {
+            Ok((mut backend, error)) => {
+                if backend.connection.is_autocommit() {
+                    // SQLite has rolled back itself, or the transaction never began.
+                    backend.guard = None;
+                    self.transaction().stage = Stage::Loose;
+                }
+                self.backend = Some(backend);
+                error
+            }
+            Err(error) => lost(&error),
+        };
+        self.fail_here().await;
+        error
+    }
+
+    async fn fail_here(&mut self) {
+        match &mut self.transaction {
+            Some(transaction) if transaction.explicit => transaction.failed = true,
+            Some(_) => self.roll_back_here().await,
+            None => {}
+        }
+    }
+
+    /// Runs a statement whose rows are not wanted; how many were changed.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub async fn execute(&mut self, work: Work) -> Result<u64> {
+        self.start(work).await?;
+        loop {
+            if let Err(changed) = self.next_batch().await? {
+                return Ok(changed);
+            }
+        }
+    }
+
+    /// Runs `job` in a transaction that holds the write lock; what it returns as catalog is the transaction's from now on.
+    ///
+    /// # Errors
+    /// What `job` fails with; the transaction has failed too.
+    pub async fn change<F>(&mut self, command: &'static str, target: Option<Key>, job: F) -> Result<()>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<Option<Catalog>> + Send + 'static,
+    {
+        self.abandon().await;
+        let prologue = self.enter(Access::Write, command).await?.unwrap_or_default();
+        let mut backend = self.take_backend()?;
+        let catalog = self.catalog();
+        self.shared.with(|state| state.catalog = catalog);
+        let job = spawn_blocking(move || {
+            let result = run_change(&mut backend.connection, &prologue, job);
+            (backend, result)
+        });
+        let (backend, result) =
+            with_deadline(self.deadline, &self.shared, job).await.map_err(|error| lost(&error))?;
+        match result {
+            Ok(catalog) => {
+                self.backend = Some(backend);
+                if let Some(catalog) = catalog {
+                    self.transaction().changes.catalog = Some(Arc::new(catalog));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let work = Work { target, command, ..Work::default() };
+                Err(self.explain(backend, error, work).await)
+            }
+        }
+    }
+
+    fn take_backend(&mut self) -> Result<Backend> {
+        self.backend.take().ok_or_else(|| SqlError::internal("the session has lost its connection to the storage"))
+    }
+
+    /// Takes what the access needs; what SQLite is to be told first, or nothing where the statement is not to run.
+    async fn enter(&mut self, access: Access, command: &'static str) -> Result<Option<Vec<String>>> {
+        let writes = access != Access::Read;
+        let transaction = self.transaction();
+        transaction.started = true;
+        if writes && transaction.read_only {
+            let message = format!("cannot execute {command} in a read-only transaction");
+            return Err(SqlError::new(Condition::ReadOnlySqlTransaction, message));
+        }
+        let (stage, isolation) = (transaction.stage, transaction.isolation);
+        let mut prologue = Vec::new();
+        match (stage, writes) {
+            (Stage::Writing, _) | (Stage::Snapshot, false) => return Ok(Some(prologue)),
+            (Stage::Loose, false) if isolation == Isolation::ReadCommitted => return Ok(Some(prologue)),
+            (Stage::Loose, false) => prologue.push("BEGIN".to_owned()),
+            (Stage::Loose | Stage::Snapshot, true) => {
+                let Some(guard) = self.lock_writer(access).await? else { return Ok(None) };
+                if let Some(backend) = &mut self.backend {
+                    backend.guard = Some(guard);
+                }
+                let take = if stage == Stage::Loose {
+                    "BEGIN IMMEDIATE"
+                } else {
+                    // Changes nothing, but SQLite takes its lock for it, and refuses if the snapshot is stale.
+                    "UPDATE __catalog SET id = id WHERE false"
+                };
+                prologue.push(take.to_owned());
+            }
+        }
+        let transaction = self.transaction();
+        if stage == Stage::Loose {
+            prologue.extend(transaction.savepoints.iter().map(|savepoint| format!("SAVEPOINT s{}", savepoint.number)));
+        }
+        transaction.stage = if writes { Stage::Writing } else { Stage::Snapshot };
+        Ok(Some(prologue))
+    }
+
+    async fn lock_writer(&self, access: Access) -> Result<Option<OwnedMutexGuard<()>>> {
+        let writer = Arc::clone(&self.shared.database.writer);
+        if let Ok(guard) = Arc::clone(&writer).try_lock_owned() {
+            return Ok(Some(guard));
+        }
+        match access {
+            Access::WriteSkipLocked => return Ok(None),
+            Access::WriteNowait => {
+                return Err(SqlError::new(Condition::LockNotAvailable, "could not obtain lock on row"));
+            }
+            Access::Read | Access::Write => {}
+        }
+        let lock_deadline = self.lock_timeout.map(|limit| Instant::now() + limit);
+        self.shared.wait_began();
+        let result = tokio::select! {
+            guard = writer.lock_owned() => Ok(Some(guard)),
+            reason = self.shared.stopped() => Err(reason.error()),
+            () = at(lock_deadline) => Err(Reason::LockTimeout.error()),
+            () = at(self.deadline) => Err(Reason::StatementTimeout.error()),
+        };
+        self.shared.wait_ended();
+        result
+    }
+
+    /// Makes a savepoint.
+    ///
+    /// # Errors
+    /// `25P01` outside of a transaction.
+    pub async fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.needs_transaction("SAVEPOINT")?;
+        self.abandon().await;
+        self.savepoints_made += 1;
+        let number = self.savepoints_made;
+        let transaction = self.transaction();
+        let changes = transaction.changes.clone();
+        transaction.savepoints.push(Savepoint { name: name.to_owned(), number, changes });
+        self.tell_sqlite(format!("SAVEPOINT s{number}")).await
+    }
+
+    /// Undoes what came after a savepoint; it stays.
+    ///
+    /// # Errors
+    /// `3B001` where there is none of the name.
+    pub async fn rollback_to(&mut self, name: &str) -> Result<()> {
+        self.needs_transaction("ROLLBACK TO SAVEPOINT")?;
+        self.abandon().await;
+        let at = self.find_savepoint(name).await?;
+        let transaction = self.transaction();
+        transaction.savepoints.truncate(at + 1);
+        transaction.failed = false;
+        let (number, changes) = (transaction.savepoints[at].number, transaction.savepoints[at].changes.clone());
+        transaction.changes = changes;
+        self.tell_sqlite(format!("ROLLBACK TO s{number}")).await
+    }
+
+    /// Forgets a savepoint and those after it; what was done stays.
+    ///
+    /// # Errors
+    /// `3B001` where there is none of the name.
+    pub async fn release(&mut self, name: &str) -> Result<()> {
+        self.needs_transaction("RELEASE SAVEPOINT")?;
+        self.check_not_failed()?;
+        self.abandon().await;
+        let at = self.find_savepoint(name).await?;
+        let transaction = self.transaction();
+        let number = transaction.savepoints[at].number;
+        transaction.savepoints.truncate(at);
+        self.tell_sqlite(format!("RELEASE s{number}")).await
+    }
+
+    fn needs_transaction(&self, command: &str) -> Result<()> {
+        if self.status() == Status::Idle {
+            let message = format!("{command} can only be used in transaction blocks");
+            return Err(SqlError::new(Condition::NoActiveSqlTransaction, message));
+        }
+        Ok(())
+    }
+
+    async fn find_savepoint(&mut self, name: &str) -> Result<usize> {
+        match self.transaction().find(name) {
+            Some(at) => Ok(at),
+            None => {
+                self.fail_here().await;
+                let message = format!("savepoint \"{name}\" does not exist");
+                Err(SqlError::new(Condition::InvalidSavepointSpecification, message))
+            }
+        }
+    }
+
+    /// Tells SQLite, if it has a transaction.
+    async fn tell_sqlite(&mut self, statement: String) -> Result<()> {
+        if self.transaction().stage == Stage::Loose {
+            return Ok(());
+        }
+        let backend = self.take_backend()?;
+        let told = spawn_blocking(move || {
+            let result = backend.connection.execute_batch(&statement);
+            (backend, result)
+        });
+        let (backend, result) = told.await.map_err(|error| lost(&error))?;
+        match result {
+            Ok(()) => {
+                self.backend = Some(backend);
+                Ok(())
+            }
+            Err(error) => Err(self.explain(backend, error, Work::default()).await),
+        }
+    }
+
+    /// Ends the transaction; `false` where it had failed, and was rolled back.
+    ///
+    /// # Errors
+    /// `23503` for a deferred key, and failures of the disk; it is rolled back then.
+    pub async fn commit(&mut self) -> Result<bool> {
+        self.abandon().await;
+        let Some(transaction) = &self.transaction else { return Ok(true) };
+        if transaction.failed {
+            self.roll_back_here().await;
+            return Ok(false);
+        }
+        let stage = transaction.stage;
+        if stage != Stage::Loose {
+            self.commit_sqlite(stage == Stage::Writing).await?;
+        }
+        let changes = self.transaction.take().map(|transaction| transaction.changes).unwrap_or_default();
+        let database = Arc::clone(&self.shared.database);
+        if let Some(catalog) = changes.catalog {
+            database.publish_catalog(catalog);
+        }
+        for (channel, on) in &changes.listening {
+            match channel {
+                Some(channel) if *on => database.channels.listen(self.shared.id, channel),
+                channel => database.channels.unlisten(self.shared.id, channel.as_deref()),
+            }
+        }
+        database.channels.publish(&changes.notifications);
+        database.advisory.release(self.shared.id, true);
+        if let Some(backend) = &mut self.backend {
+            backend.guard = None;
+        }
+        if let Some(hook) = database.commit_hook.as_ref().filter(|_| stage == Stage::Writing) {
+            hook(self.shared.id);
+        }
+        Ok(true)
+    }
+
+    async fn commit_sqlite(&mut self, writing: bool) -> Result<()> {
+        let backend = self.take_backend()?;
+        let used = self.shared.with(|state| std::mem::take(&mut state.used));
+        let database = Arc::clone(&self.shared.database);
+        let job = spawn_blocking(move || {
+            let result = commit_job(&backend.connection, &database.sequences.states_of(used), writing);
+            (backend, result)
+        });
+        let (backend, result) = job.await.map_err(|error| lost(&error))?;
+        match result {
+            Ok(()) => {
+                self.backend = Some(backend);
+                Ok(())
+            }
+            Err(error) => {
+                let work = Work { sql: "COMMIT".to_owned(), ..Work::default() };
+                let error = self.explain(backend, error, work).await;
+                self.roll_back_here().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Undoes the transaction.
+    pub async fn rollback(&mut self) {
+        self.abandon().await;
+        self.roll_back_here().await;
+    }
+
+    async fn roll_back_here(&mut self) {
+        let Some(transaction) = self.transaction.take() else { return };
+        if transaction.stage != Stage::Loose {
+            if let Some(backend) = self.backend.take() {
+                let undone = spawn_blocking(move || {
+                    if !backend.connection.is_autocommit() {
+                        backend.connection.execute_batch("ROLLBACK")?;
+                    }
+                    Ok::<_, rusqlite::Error>(backend)
+                });
+                // Where SQLite cannot roll back, the connection goes, and its file is recovered by the next.
+                if let Ok(Ok(mut backend)) = undone.await {
+                    backend.guard = None;
+                    self.backend = Some(backend);
+                }
+            }
+        } else if let Some(backend) = &mut self.backend {
+            backend.guard = None;
+        }
+        self.shared.database.advisory.release(self.shared.id, true);
+    }
+
+    /// Sends a notification at the commit.
+    pub fn notify(&mut self, channel: &str, payload: &str) {
+        let sender = self.shared.id;
+        let notification =
+            Notification { sender, channel: channel.to_owned(), payload: payload.to_owned() };
+        self.transaction().changes.notify(notification);
+    }
+
+    /// Listens from the commit on, or no longer; without a channel, to none.
+    pub fn listen(&mut self, channel: Option<&str>, on: bool) {
+        self.transaction().changes.listening.push((channel.map(str::to_owned), on));
+    }
+
+    /// Ends the session: what is not committed is undone before this returns.
+    pub async fn close(mut self) {
+        self.rollback().await;
+        if let Some(backend) = self.backend.take() {
+            // A thread of the pool may wait for the disk; this one may not.
+            let _ = spawn_blocking(move || drop(backend)).await;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.database.channels.unregister(self.shared.id);
+        self.shared.database.advisory.release(self.shared.id, false);
+        self.cluster.backends.remove(self.shared.id);
+    }
+}
+
+fn lost(error: &tokio::task::JoinError) -> SqlError {
+    SqlError::internal(format!("a statement's thread is gone: {error}")).fatal()
+}
+
+/// The wall clock in microseconds since 2000.
+fn now_us() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "a server reads its machine's clock, which the world has made")]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)) - EPOCH_US
+}
+
+/// The same as functions of SQL see it.
+pub(crate) fn clock_us() -> i64 {
+    now_us()
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for `future`, and interrupts the statement when its time is over; the future then ends by itself.
+async fn with_deadline<T>(deadline: Option<Instant>, shared: &Shared, future: impl Future<Output = T>) -> T {
+    tokio::pin!(future);
+    if deadline.is_some() {
+        tokio::select! {
+            biased;
+            value = &mut future => return value,
+            () = at(deadline) => shared.cancel(Reason::StatementTimeout),
+        }
+    }
+    future.await
+}
+
+fn commit_job(
+    connection: &Connection,
+    sequences: &[(u32, super::sequences::State)],
+    writing: bool,
+) -> rusqlite::Result<()> {
+    if writing && !sequences.is_empty() {
+        let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO __sequence VALUES (?1, ?2, ?3)")?;
+        for (oid, state) in sequences {
+            statement.execute((oid, state.last, state.called))?;
+        }
+    }
+    connection.execute_batch("COMMIT")
+}
+
+fn run_change(
+    connection: &mut Connection,
+    prologue: &[String],
+    job: impl FnOnce(&Connection) -> rusqlite::Result<Option<Catalog>>,
+) -> rusqlite::Result<Option<Catalog>> {
+    for statement in prologue {
+        connection.execute_batch(statement)?;
+    }
+    connection.execute_batch("SAVEPOINT __change")?;
+    let result = job(connection).and_then(|catalog| {
+        if let Some(catalog) = &catalog {
+            let body = serde_json::to_string(catalog)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            connection.execute("INSERT OR REPLACE INTO __catalog VALUES (0, ?1)", [body])?;
+        }
+        Ok(catalog)
+    });
+    if result.is_err() {
+        connection.execute_batch("ROLLBACK TO __change")?;
+    }
+    connection.execute_batch("RELEASE __change")?;
+    result
+}

@@ -1,0 +1,3 @@
+//! Database servers for simulations.
+
+pub mod engine;
