@@ -22,6 +22,7 @@ use crate::netstat;
 use crate::packet::Packet;
 
 pub use crate::fabric::Stats;
+<<<<<<< HEAD
 pub use crate::fabric::link::{
     Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue, Red,
     Schedule, Step,
@@ -35,6 +36,10 @@ pub mod links {
     };
     pub use crate::fabric::link::presets;
 }
+=======
+pub use crate::fabric::link::{Latency, LinkConfig};
+pub use crate::stack::tcp::ecn::TcpEcn;
+>>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
 
 /// What a fault record in the trace is about.
 #[repr(u64)]
@@ -160,6 +165,11 @@ pub fn update_link(a: NodeId, b: NodeId, change: impl FnOnce(&mut LinkConfig)) {
     let mut config = link(a, b);
     change(&mut config);
     set_link(a, b, config);
+}
+
+/// What new TCP connections of `node` do with ECN: `net.ipv4.tcp_ecn`.
+pub fn set_tcp_ecn(node: NodeId, mode: TcpEcn) {
+    with(|net, _| net.stack(node.0).tcp_ecn = mode);
 }
 
 /// What `name` resolves to.

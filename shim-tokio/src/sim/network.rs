@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use shim_net::control;
-pub use shim_net::control::Stats as NetworkStats;
+pub use shim_net::control::{Stats as NetworkStats, TcpEcn};
 
 use super::node::{self, NodeSet};
 
@@ -112,6 +112,15 @@ pub fn capture(path: impl AsRef<Path>) {
 /// Where the file cannot be written.
 pub fn capture_secrets(key_log: &str) {
     control::capture_secrets(key_log);
+}
+
+/// What new TCP connections of the node called `node` do with explicit congestion notification: `net.ipv4.tcp_ecn`.
+///
+/// # Panics
+/// Where there is no such node.
+#[track_caller]
+pub fn set_tcp_ecn(node: &str, mode: TcpEcn) {
+    control::set_tcp_ecn(node::id(node), mode);
 }
 
 /// How many packets met which fate so far: for asserting that faults happened.
