@@ -11,6 +11,7 @@ mod error;
 mod functions;
 mod numeric;
 mod rows;
+mod schema;
 mod sequences;
 mod session;
 mod shared;
@@ -21,6 +22,7 @@ mod types;
 mod violation;
 
 pub use advisory::{Advisory, AdvisoryKey};
+pub(crate) use catalog::{quote, sqlite_name};
 pub use catalog::{
     Catalog, Column, Constraint, EnumType, Generated, Index, Key, Relation, RelationKind, Sequence,
 };
@@ -29,6 +31,7 @@ pub use database::{Cluster, Database};
 pub use error::{Condition, Result, SqlError};
 pub use numeric::Numeric;
 pub use rows::{Batch, Rows};
+pub use schema::Step;
 pub use sequences::Sequences;
 pub use session::{Access, Session, Work};
 pub use shared::{Backends, Reason, Shared, State, SystemView};

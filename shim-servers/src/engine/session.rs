@@ -16,6 +16,7 @@ use super::channels::Notification;
 use super::database::Cluster;
 use super::error::{Condition, Result, SqlError};
 use super::rows::{Backend, Batch, Rows};
+use super::schema::{self, Step};
 use super::shared::{Reason, Shared};
 use super::times::EPOCH_US;
 use super::transaction::{Isolation, Savepoint, Stage, Status, Transaction};
@@ -359,6 +360,24 @@ impl Session {
                 Err(self.explain(backend, error, work).await)
             }
         }
+    }
+
+    /// Changes the schema: all steps, and the catalog that describes the result.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change), and what a step refuses.
+    pub async fn alter(
+        &mut self,
+        command: &'static str,
+        target: Option<Key>,
+        steps: Vec<Step>,
+        catalog: Catalog,
+    ) -> Result<()> {
+        self.change(command, target, move |connection| {
+            schema::apply(connection, &steps)?;
+            Ok(Some(catalog))
+        })
+        .await
     }
 
     fn take_backend(&mut self) -> Result<Backend> {
