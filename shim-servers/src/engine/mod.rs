@@ -36,6 +36,7 @@ pub use sequences::Sequences;
 pub use session::{Access, Session, Work};
 pub use shared::{Backends, Reason, Shared, State, SystemView};
 pub use text::{format, parse};
+pub(crate) use text::{from_element, to_element};
 pub use times::Interval;
 pub use transaction::{Isolation, Status};
 pub use types::{SqlType, Value};

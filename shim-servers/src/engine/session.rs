@@ -114,6 +114,24 @@ impl Session {
         self.transaction.as_ref().map_or(Status::Idle, Transaction::status)
     }
 
+    /// Waits as part of the statement: its time runs, and it can be stopped.
+    ///
+    /// # Errors
+    /// `57014` where it was stopped.
+    pub async fn pause(&mut self, duration: Duration) -> Result<()> {
+        tokio::select! {
+            biased;
+            reason = self.shared.stopped() => Err(reason.error()),
+            () = at(self.deadline) => Err(Reason::StatementTimeout.error()),
+            () = tokio::time::sleep(duration) => Ok(()),
+        }
+    }
+
+    /// Whether the transaction holds the write lock.
+    pub fn has_written(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.stage == Stage::Writing)
+    }
+
     /// The isolation of the transaction, or of the next one.
     pub fn isolation(&self) -> Isolation {
         self.transaction.as_ref().map_or(self.default_isolation, |transaction| transaction.isolation)
@@ -421,7 +439,7 @@ impl Session {
         Ok(Some(prologue))
     }
 
-    async fn lock_writer(&self, access: Access) -> Result<Option<OwnedMutexGuard<()>>> {
+    async fn lock_writer(&mut self, access: Access) -> Result<Option<OwnedMutexGuard<()>>> {
         let writer = Arc::clone(&self.shared.database.writer);
         if let Ok(guard) = Arc::clone(&writer).try_lock_owned() {
             return Ok(Some(guard));

@@ -66,6 +66,8 @@ fn constraint(extended: i32, message: &str, context: &Context<'_>) -> SqlError {
         ffi::SQLITE_CONSTRAINT_NOTNULL => not_null(after, context),
         ffi::SQLITE_CONSTRAINT_CHECK => check(after, context),
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => foreign_key(context),
+        // RESTRICT is a trigger of SQLite's own.
+        ffi::SQLITE_CONSTRAINT_TRIGGER => foreign_key(context),
         _ => SqlError::internal(message),
     }
 }

@@ -157,7 +157,10 @@ impl Planner<'_> {
             );
             return Ok(Typed::new(sql, SqlType::Text));
         }
-        self.coerce(value, &to, Mode::Explicit)
+        self.coerce(value, &to, Mode::Explicit).map_err(|error| {
+            use sqlparser::ast::Spanned;
+            error.position(self.at(inner.span()))
+        })
     }
 
     fn is_null(&mut self, inner: &Expr, not: &str) -> Result<Typed> {

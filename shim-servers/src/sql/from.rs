@@ -132,7 +132,7 @@ impl Planner<'_> {
             TableFactor::Derived { lateral: false, subquery, alias, .. } => {
                 let (sql, columns) = self.derived(|planner| planner.subquery(subquery, None))?;
                 let name = alias.as_ref().map_or_else(|| self.invented("q"), |alias| name_of(&alias.name));
-                self.enter(&name, alias.as_ref(), &columns, None);
+                self.enter(&name, alias.as_ref(), &columns);
                 Ok(format!("({sql}) AS {}", quote(&name)))
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
@@ -156,7 +156,7 @@ impl Planner<'_> {
     }
 
     /// Enters a table whose columns are called as its outputs are.
-    fn enter(&mut self, name: &str, alias: Option<&TableAlias>, columns: &[Output], relation: Option<&Relation>) {
+    fn enter(&mut self, name: &str, alias: Option<&TableAlias>, columns: &[Output]) {
         let renamed: Vec<String> =
             alias.map(|alias| alias.columns.iter().map(|column| name_of(&column.name)).collect()).unwrap_or_default();
         let columns = columns.iter().enumerate().map(|(at, column)| SourceColumn {
@@ -166,8 +166,7 @@ impl Planner<'_> {
             origin: column.origin,
             hidden: false,
         });
-        let schema = relation.map(|relation| relation.schema.clone());
-        let source = Source { alias: name.to_owned(), schema, columns: columns.collect() };
+        let source = Source { alias: name.to_owned(), columns: columns.collect() };
         if let Some(scope) = self.scopes.last_mut() {
             scope.sources.push(source);
         }
@@ -183,7 +182,7 @@ impl Planner<'_> {
         if schema.is_none() {
             if let Some(common) = self.tables.iter().rev().find(|common| common.name == table) {
                 let columns: Vec<Output> = common.columns.iter().map(output).collect();
-                self.enter(&known, alias, &columns, None);
+                self.enter(&known, alias, &columns);
                 return Ok(format!("{} AS {}", quote(&table), quote(&known)));
             }
         }
@@ -194,7 +193,7 @@ impl Planner<'_> {
                 RelationKind::Table => quote(&relation.sqlite_name()),
                 RelationKind::View(text) => format!("({})", self.view(text, &columns)?),
             };
-            self.enter(&known, alias, &columns, Some(&relation));
+            self.enter(&known, alias, &columns);
             return Ok(format!("{sql} AS {}", quote(&known)));
         }
         if let Some(columns) = (self.around.system)(schema.as_deref(), &table) {
@@ -207,7 +206,7 @@ impl Planner<'_> {
                 .iter()
                 .map(|(name, code)| output(&((*name).to_owned(), SqlType::from_code(code).unwrap_or(SqlType::Text))))
                 .collect();
-            self.enter(&known, alias, &columns, None);
+            self.enter(&known, alias, &columns);
             let rows = format!("json_each(x_system({}))", text_literal(&table));
             return Ok(format!("(SELECT {} FROM {rows}) AS {}", items.join(", "), quote(&known)));
         }
@@ -301,7 +300,7 @@ impl Planner<'_> {
             });
         }
         if let Some(scope) = self.scopes.last_mut() {
-            scope.sources.push(Source { alias: name.clone(), schema: None, columns });
+            scope.sources.push(Source { alias: name.clone(), columns });
         }
         Ok(format!("json_each({json}) AS {}", quote(&name)))
     }
@@ -361,7 +360,7 @@ impl Planner<'_> {
             quote(&name)
         );
         let columns = [Output { name: column, ty, origin: None }];
-        self.enter(&name, None, &columns, None);
+        self.enter(&name, None, &columns);
         Ok(sql)
     }
 }

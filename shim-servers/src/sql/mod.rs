@@ -22,8 +22,8 @@ pub use scope::{Origin, SystemColumns};
 use sqlparser::ast::{Expr, Statement};
 
 use crate::engine::{Access, Catalog, Condition, Key, Result, SqlError, SqlType};
-pub(crate) use definition::columns_sequence;
-pub(crate) use definition::{free_name, new_key, rename_index, table};
+pub(crate) use definition::columns_sequence as sequence;
+pub(crate) use definition::{new_key, rename_index};
 use scope::{CommonTable, Scope};
 
 /// A statement that SQLite can run.

@@ -43,8 +43,7 @@ impl Planner<'_> {
             origin: Some((relation.oid, column.number)),
             hidden: false,
         });
-        let source =
-            Source { alias: alias.to_owned(), schema: Some(relation.schema.clone()), columns: columns.collect() };
+        let source = Source { alias: alias.to_owned(), columns: columns.collect() };
         self.scopes.push(Scope { sources: vec![source] });
     }
 
@@ -195,7 +194,7 @@ impl Planner<'_> {
                 refuse_generated(column, &relation.name)?;
                 let place = expression_place(self, value);
                 let value = self.expression(value)?;
-                let value = self.assign(value, &column.ty, &column.name).map_err(|error| error.position(place))?;
+                let value = self.assign(value, &column.ty, &column.name).map_err(|error| placed(error, place))?;
                 items.push(value.sql);
             }
             items.extend(defaults.iter().map(|(_, sql)| sql.clone()));
@@ -250,7 +249,7 @@ impl Planner<'_> {
                     origin: None,
                     hidden: true,
                 });
-                let excluded = Source { alias: "excluded".to_owned(), schema: None, columns: excluded.collect() };
+                let excluded = Source { alias: "excluded".to_owned(), columns: excluded.collect() };
                 if let Some(scope) = self.scopes.last_mut() {
                     scope.sources.push(excluded);
                 }
@@ -296,7 +295,7 @@ impl Planner<'_> {
             }
             let place = expression_place(self, value);
             let value = self.expression(value)?;
-            self.assign(value, &column.ty, &name).map_err(|error| error.position(place))?.sql
+            self.assign(value, &column.ty, &name).map_err(|error| placed(error, place))?.sql
         };
         Ok(format!("{} = {sql}", quote(&name)))
     }
@@ -397,6 +396,14 @@ fn check_count(values: usize, columns: usize) -> Result<()> {
         return Err(SqlError::new(Condition::SyntaxError, message));
     }
     Ok(())
+}
+
+/// Where a value is that has the wrong type; what is too long is found later, and has no place.
+fn placed(error: SqlError, place: usize) -> SqlError {
+    match error.condition {
+        Condition::StringDataRightTruncation | Condition::NumericValueOutOfRange => error,
+        _ => error.position(place),
+    }
 }
 
 fn expression_place(planner: &Planner<'_>, expression: &Expr) -> usize {

@@ -25,7 +25,6 @@ pub(crate) struct Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) alias: String,
-    pub(crate) schema: Option<String>,
     pub(crate) columns: Vec<SourceColumn>,
 }
 
@@ -57,7 +56,7 @@ impl Scope {
             origin: None,
             hidden: false,
         });
-        Self { sources: vec![Source { alias: alias.to_owned(), schema: None, columns: columns.collect() }] }
+        Self { sources: vec![Source { alias: alias.to_owned(), columns: columns.collect() }] }
     }
 }
 
