@@ -13,7 +13,7 @@ use crate::child::{self, Captured};
 use crate::error::{Error, Result};
 
 /// The oldest compiler that builds the drop-in.
-const RUSTC_MIN: Version = Version::new(1, 85, 0);
+const RUSTC_MIN: Version = Version::new(1, 88, 0);
 /// From here on `resolver.lockfile-path` is stable.
 const LOCKFILE_PATH: Version = Version::new(1, 97, 0);
 
@@ -32,7 +32,7 @@ impl Cargo {
         let cargo = Cargo { version: ask_version(&program)?, program, target_dir: None };
         let rustc = ask_version(&cargo.rustc())?;
         if Version::new(rustc.major, rustc.minor, rustc.patch) < RUSTC_MIN {
-            return Err(Error::RustcTooOld { found: rustc.to_string(), needed: "1.85" });
+            return Err(Error::RustcTooOld { found: rustc.to_string(), needed: "1.88" });
         }
         Ok(cargo)
     }

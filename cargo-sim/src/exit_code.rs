@@ -37,7 +37,7 @@ pub const TABLE: &[(i32, &str)] = &[
     (OK, "everything went well"),
     (USAGE, "the command line makes no sense"),
     (CARGO_NOT_RUNNABLE, "cargo or rustc is missing or cannot be run"),
-    (RUSTC_TOO_OLD, "rustc is older than 1.85"),
+    (RUSTC_TOO_OLD, "rustc is older than 1.88"),
     (FETCH_FAILED, "the real tokio is in no cache and could not be downloaded"),
     (PATCH_NOT_USED, "the project's graph does not take the drop-in"),
     (TOKIO_TOO_OLD, "the project's tokio is older than 1.51"),

@@ -345,3 +345,24 @@ fn a_future_that_panics_is_dropped_while_the_task_unwinds() {
     assert!(unwinding.load(Ordering::SeqCst));
     assert!(Handle::try_current().is_err());
 }
+
+#[test]
+fn a_paused_clock_ends_with_its_runtime() {
+    for pauses_later in [false, true] {
+        let paused =
+            Builder::new_current_thread().enable_all().start_paused(!pauses_later).build().expect("one");
+        paused.block_on(async {
+            if pauses_later {
+                tokio::time::pause();
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        });
+        drop(paused);
+        single().block_on(async {
+            // Only a clock that runs can be stopped, and only one that was stopped moved by hand.
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::time::resume();
+        });
+    }
+}

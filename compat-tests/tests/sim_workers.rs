@@ -105,3 +105,34 @@ async fn a_test_of_a_threaded_runtime_goes_on_while_a_task_blocks_in_place() {
     assert_eq!(task.await.expect("it ends"), Ok(5));
     assert_eq!(other.await.expect("it ends"), 2);
 }
+
+/// The hooks of a runtime run in the process that the runtime is in.
+#[test]
+fn hooks_run_on_their_runtimes_node() {
+    for seed in SEEDS {
+        let pids = twice(&Builder::new(), seed, || async {
+            let (own, hooked) = tokio::sim::client("other", async {
+                let own = std::process::id();
+                let (sender, receiver) = mpsc::channel();
+                let ended = tokio::task::spawn_blocking(move || {
+                    let mut builder = tokio::runtime::Builder::new_multi_thread();
+                    let park = sender.clone();
+                    builder.on_thread_park(move || _ = park.send(std::process::id()));
+                    builder.on_thread_unpark(move || _ = sender.send(std::process::id()));
+                    let runtime = builder.worker_threads(1).enable_all().build().expect("one");
+                    runtime.block_on(async {
+                        tokio::spawn(tokio::time::sleep(Duration::from_millis(1))).await.expect("it ends");
+                    });
+                });
+                ended.await.expect("it ends");
+                (own, receiver.try_iter().collect::<Vec<_>>())
+            })
+            .await
+            .expect("it ends");
+            assert!(hooked.len() > 1, "no hook ran");
+            (own, hooked)
+        });
+        let (own, hooked) = pids;
+        assert!(hooked.iter().all(|pid| *pid == own), "{own}: {hooked:?}");
+    }
+}

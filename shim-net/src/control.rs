@@ -3,6 +3,8 @@
 //! Owns the functions that `tokio::sim` is built on. Must not be reachable from `tokio::net`. Invariant:
 //! every fault is recorded in the trace when it is injected and when it ends.
 
+pub mod topology;
+
 use std::net::IpAddr;
 
 use shim_runtime::device;
@@ -12,6 +14,8 @@ use shim_runtime::trace::Kind;
 
 use crate::fabric::dns::Target;
 use crate::fabric::link::Gate;
+use crate::fabric::path::Trip;
+use crate::fabric::segment::INTERNET;
 use crate::net::Net;
 use crate::netstat;
 use crate::packet::Packet;
@@ -28,6 +32,7 @@ enum Fault {
     Release,
     Heal,
     Link,
+    Topology,
 }
 
 fn with<R>(f: impl FnOnce(&mut Net, &mut DeviceContext<'_>) -> R) -> R {
@@ -54,9 +59,9 @@ fn set(from: &[NodeId], to: &[NodeId], both: bool, gate: Gate, fault: Fault) {
     });
 }
 
-fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(u32, u32, Packet)>) {
-    for (from, to, packet) in released {
-        net.fabric.cross(from, to, packet, cx.now, &mut cx.rng.link);
+fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(Trip, Packet)>) {
+    for (trip, packet) in released {
+        net.fabric.travel(trip, packet, cx.now, &mut cx.rng.link);
     }
     net.schedule(cx);
 }
@@ -167,26 +172,25 @@ pub fn remove_name(name: &str) -> bool {
     with(|net, _| net.fabric.names.remove(name))
 }
 
-/// Gives `node` other addresses. Connections over the old ones hang, as when a cable is moved.
+/// Gives `node` other addresses, on its preferred interface. Connections over the old ones hang, as when a cable
+/// is moved.
 ///
 /// # Panics
-/// Where another node has one of them.
+/// Where another element has one of them there.
 pub fn set_addresses(node: NodeId, addresses: Vec<IpAddr>) {
-    with(|net, _| {
-        let old = std::mem::replace(&mut net.stack(node.0).addresses, addresses.clone());
-        for ip in old.into_iter().filter(|ip| net.fabric.route(*ip) == Some(node.0)).collect::<Vec<_>>() {
-            net.fabric.set_route(ip, None);
-        }
-        for ip in addresses {
-            assert!(net.fabric.route(ip).is_none(), "address {ip} belongs to another node");
-            net.fabric.set_route(ip, Some(node.0));
-        }
+    with(|net, cx| {
+        record(cx, Fault::Topology, &[node.0], &[]);
+        let segment = net.stack(node.0).routes.segments().next().unwrap_or(INTERNET);
+        net.unplug(node.0, segment);
+        let addresses = addresses.into_iter().map(|ip| net.fabric.segment(segment).in_subnet(ip)).collect();
+        net.plug_in(node.0, segment, addresses);
+        net.stack(node.0).routes.prefer(segment);
     });
 }
 
 /// The addresses of `node`, without its loopback.
 pub fn addresses(node: NodeId) -> Vec<IpAddr> {
-    with(|net, _| net.stack(node.0).addresses.clone())
+    with(|net, _| net.stack(node.0).routes.addresses().to_vec())
 }
 
 /// Sets the largest packet of `node`'s interface.

@@ -13,9 +13,12 @@ use shim_runtime::trace::Kind;
 
 use crate::error::{Errno, Result};
 use crate::fabric::dns::{Answer, Target};
-use crate::fabric::{Fabric, Verdict};
+use crate::fabric::path::{HOPS, Leg, Trip};
+use crate::fabric::segment::INTERNET;
+use crate::fabric::{Fabric, Flight, Verdict};
 use crate::netstat;
 use crate::packet::Packet;
+use crate::stack::routes::Subnet;
 use crate::stack::socket::{ID_BITS, SocketId};
 use crate::stack::{Life, Stack, is_broadcast};
 
@@ -43,10 +46,11 @@ impl Net {
     pub(crate) fn stack(&mut self, node: u32) -> &mut Stack {
         while self.stacks.len() <= node as usize {
             let next = self.stacks.len() as u32;
-            let addresses = automatic_addresses(next);
+            let addresses = self.fabric.free_of_subnets(next);
+            let internet = &mut self.fabric.segments[INTERNET as usize];
             for address in &addresses {
-                if self.fabric.route(*address).is_none() {
-                    self.fabric.set_route(*address, Some(next));
+                if internet.owner(*address).is_none() {
+                    internet.give(*address, next);
                 }
             }
             self.stacks.push(Stack::new(next, addresses));
@@ -82,17 +86,18 @@ impl Net {
             self.stack(id.node()).on_timer(id, cx.now);
             return self.flush(id.node(), cx);
         }
-        let Some(flight) = self.fabric.arrive(token as u32) else { return };
-        let stack = self.stack(flight.to);
+        let arrived = self.fabric.arrive(token as u32, cx.now, &mut cx.rng.link);
+        let Some(Flight { trip, packet }) = arrived else { return self.schedule(cx) };
+        let stack = self.stack(trip.to);
         if stack.life == Life::Off {
             self.fabric.stats.dead_host += 1;
             return;
         }
-        stack.receive(flight.packet, cx.now);
-        if flight.from != flight.to {
+        stack.receive(packet, cx.now);
+        if trip.from != trip.to {
             self.fabric.stats.delivered += 1;
         }
-        self.flush(flight.to, cx);
+        self.flush(trip.to, cx);
     }
 
     /// The reactor's turn: tells each marked registration what its socket is ready for.
@@ -145,13 +150,51 @@ impl Net {
             return stack.receive(packet, cx.now);
         }
         if is_broadcast(to) || to.is_multicast() {
-            let others = (0..self.stacks.len() as u32).filter(|other| *other != node);
-            for other in others.collect::<Vec<_>>() {
-                self.fabric.cross(node, other, packet.clone(), cx.now, &mut cx.rng.link);
+            if let Some((segment, _)) = stack.routes.way_to(to) {
+                self.spread(node, segment, &packet, cx);
             }
             return self.stacks[node as usize].receive(packet, cx.now);
         }
-        self.fabric.send(node, packet, cx.now, &mut cx.rng.link);
+        let Some((segment, _)) = stack.routes.way_to(to) else { return };
+        self.fabric.send(node, segment, packet, HOPS, cx.now, &mut cx.rng.link);
+    }
+
+    /// A node has these addresses in a segment from now on.
+    ///
+    /// # Panics
+    /// Where another element has one of them.
+    pub(crate) fn plug_in(&mut self, node: u32, segment: u32, addresses: Vec<Subnet>) {
+        self.stack(node);
+        let place = &mut self.fabric.segments[segment as usize];
+        for address in &addresses {
+            let owner = place.owner(address.ip).filter(|owner| *owner != node);
+            assert!(owner.is_none(), "address {} belongs to another node", address.ip);
+            place.give(address.ip, node);
+        }
+        place.members.insert(node);
+        self.stack(node).routes.plug_in(segment, addresses);
+    }
+
+    /// A node leaves a segment.
+    pub(crate) fn unplug(&mut self, node: u32, segment: u32) {
+        let addresses = self.stack(node).routes.unplug(segment);
+        let place = &mut self.fabric.segments[segment as usize];
+        for ip in addresses {
+            place.take(ip, node);
+        }
+        place.members.remove(&node);
+    }
+
+    /// A packet for every other node of a segment.
+    fn spread(&mut self, from: u32, segment: u32, packet: &Packet, cx: &mut DeviceContext<'_>) {
+        let nodes = 0..self.stacks.len() as u32;
+        let others: Vec<u32> = nodes
+            .filter(|node| *node != from && self.fabric.segment(segment).members.contains(node))
+            .collect();
+        for to in others {
+            let trip = Trip { from, to, segment, leg: Leg::Up, hops: HOPS };
+            self.fabric.travel(trip, packet.clone(), cx.now, &mut cx.rng.link);
+        }
     }
 
     /// Records what the fabric decided, and puts the arrivals into the queue.
@@ -174,7 +217,7 @@ impl Net {
         let mut found = Vec::new();
         for target in targets {
             match target {
-                Target::Node(node) => found.extend_from_slice(&self.stack(node).addresses),
+                Target::Node(node) => found.extend_from_slice(self.stack(node).routes.addresses()),
                 Target::Addresses(addresses) => found.extend(addresses),
             }
         }
@@ -184,7 +227,7 @@ impl Net {
 }
 
 /// What a node has unless it is told otherwise: one address of 192.168.0.0/16 and one of fd00::/64.
-fn automatic_addresses(node: u32) -> Vec<IpAddr> {
+pub(crate) fn automatic_addresses(node: u32) -> Vec<IpAddr> {
     let (net, host) = (1 + node / 250, 1 + node % 250);
     let v4 = Ipv4Addr::new(192, 168, net.min(254) as u8, host as u8);
     let v6 = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, net as u16, host as u16);

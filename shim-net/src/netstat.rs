@@ -35,7 +35,7 @@ pub(crate) fn line(socket: &Socket) -> String {
         }
         Inner::Udp(udp) => {
             let remote = udp.peer.map_or_else(|| "*:*".to_owned(), |peer| core.show(peer).to_string());
-            (udp.queued_bytes, 0, local, remote, if udp.peer.is_some() { "ESTABLISHED" } else { "" })
+            (udp.queue.bytes(), 0, local, remote, if udp.peer.is_some() { "ESTABLISHED" } else { "" })
         }
         Inner::Pipe(end) => {
             let way = if end.reads { "to read" } else { "to write" };

@@ -145,6 +145,52 @@ impl Packet {
         }
     }
 
+    /// Whether it is TCP, or an error about TCP; else it is UDP, or an error about that.
+    pub(crate) fn is_tcp(&self) -> bool {
+        match &self.body {
+            Body::Tcp(_) => true,
+            Body::Udp(_) => false,
+            Body::Unreachable(icmp) => icmp.tcp,
+        }
+    }
+
+    /// Where the packet had been sent that an ICMP error is about.
+    pub(crate) fn about(&self) -> Option<SocketAddr> {
+        match &self.body {
+            Body::Tcp(_) | Body::Udp(_) => None,
+            Body::Unreachable(icmp) => Some(icmp.original),
+        }
+    }
+
+    /// As [`Packet::about`], for changing it.
+    pub(crate) fn about_mut(&mut self) -> Option<&mut SocketAddr> {
+        match &mut self.body {
+            Body::Tcp(_) | Body::Udp(_) => None,
+            Body::Unreachable(icmp) => Some(&mut icmp.original),
+        }
+    }
+
+    /// A packet back to the sender.
+    pub(crate) fn answer(&self, body: Body) -> Packet {
+        let (source, destination) = (self.destination, self.source);
+        Packet { source, destination, ecn: 0, dont_fragment: true, body }
+    }
+
+    /// The reset that answers a segment of no connection (RFC 9293, section 3.10.7.1); a reset is not answered.
+    pub(crate) fn reset(&self) -> Option<Packet> {
+        let Body::Tcp(segment) = &self.body else { return None };
+        if segment.flags.has(Flags::RST) {
+            return None;
+        }
+        let (seq, ack, flags) = if segment.flags.has(Flags::ACK) {
+            (segment.ack, 0, Flags::RST)
+        } else {
+            (0, segment.seq + segment.len(), Flags::RST.with(Flags::ACK))
+        };
+        let reset = Segment { seq, ack, window: 0, flags, mss: 0, sack: Vec::new(), payload: Bytes::new() };
+        Some(self.answer(Body::Tcp(reset)))
+    }
+
     /// A number that says what the packet is, for the trace: kind, control bits, ports, length.
     pub fn digest(&self) -> u64 {
         let kind = match &self.body {

@@ -152,7 +152,6 @@ pub fn run<F: Future>(
             let mut future = pin!(make());
             let flavor = runtime.workers.map_or(RuntimeFlavor::CurrentThread, |_| RuntimeFlavor::MultiThread);
             let current = Current { entered: Entered::into(flavor), ..current };
-            scheduler::take_core(&shared, current);
             scheduler::drive(&shared, current, runtime.location, |cx| future.as_mut().poll(cx))
         }));
         shared.current.set(current);
@@ -212,6 +211,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         if let Some(state) = world.runtimes.get_mut(&id) {
             state.name = runtime.name.map(str::to_owned);
             state.ends_on_panic = runtime.ends_on_panic;
+            state.pauses_clock = runtime.start_paused;
             match runtime.workers {
                 None => state.set_kind(RuntimeFlavor::CurrentThread, 1),
                 Some(0) => state.set_kind(RuntimeFlavor::MultiThread, cpus),

@@ -82,7 +82,7 @@ pub fn pause() -> Result<(), &'static str> {
             return Err("time is already frozen");
         }
         pass_a_slice(shared);
-        shared.paused.set(1);
+        crate::runtime::pause_clock(shared, runtime);
         Ok(())
     })
     .unwrap_or(Err(outside))
@@ -97,6 +97,7 @@ pub fn resume() -> Result<(), &'static str> {
         if shared.paused.get() == 0 {
             return Err("time is not frozen");
         }
+        shared.with(|world| world.runtimes.resume_clock());
         shared.paused.set(0);
         pass_a_slice(shared);
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
+use super::path::Trip;
 use crate::packet::Packet;
 
 /// How long a packet is on its way, beside the time that the rate takes.
@@ -140,7 +141,7 @@ pub(crate) struct Link {
     /// Its own rules; else the default's.
     pub(crate) config: Option<LinkConfig>,
     pub(crate) gate: Gate,
-    pub(crate) held: Vec<Packet>,
+    pub(crate) held: Vec<(Trip, Packet)>,
     /// When the last packet arrives: the next one does not overtake it.
     last_arrival: SimTime,
     /// When a limited rate has sent everything that waits.

@@ -5,25 +5,33 @@
 //! sends to another node gets exactly one fate (two arrivals where it is duplicated).
 
 pub(crate) mod dns;
+pub(crate) mod firewall;
+pub(crate) mod gates;
 pub(crate) mod link;
-pub(crate) mod topology;
+pub(crate) mod nat;
+pub(crate) mod path;
+pub(crate) mod router;
+pub(crate) mod segment;
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
-use crate::packet::{Body, Flags, Packet, Reason, Unreachable, ip_bits};
+use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
 use dns::Names;
+use firewall::Firewall;
 use link::{Fate, Gate, Link, LinkConfig};
+use path::Trip;
+use router::Router;
+use segment::{Element, Segment};
 
 /// How many packets met which fate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Sent to another node.
+    /// Sent over a link; where there are routers between, each of the links counts.
     pub sent: u64,
     /// Bytes of them, headers included.
     pub sent_bytes: u64,
@@ -45,6 +53,8 @@ pub struct Stats {
     pub corrupted: u64,
     /// Kept by `hold`.
     pub held: u64,
+    /// Dropped by a firewall or a NAT, or for a source that is not the sender's.
+    pub filtered: u64,
     /// For an address that nobody has.
     pub unroutable: u64,
     /// Arrived at a machine without power.
@@ -64,12 +74,12 @@ pub(crate) enum Verdict {
     TooBig,
     Held,
     Unroutable,
+    Filtered,
 }
 
 /// A packet on its way.
 pub(crate) struct Flight {
-    pub(crate) from: u32,
-    pub(crate) to: u32,
+    pub(crate) trip: Trip,
     pub(crate) packet: Packet,
 }
 
@@ -84,12 +94,18 @@ pub(crate) struct Outcome {
 }
 
 /// Everything between the nodes.
-#[derive(Default)]
 pub(crate) struct Fabric {
-    routes: FixedMap<u128, u32>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) routers: Vec<Router>,
+    /// Of nodes that have one of their own.
+    pub(crate) firewalls: BTreeMap<u32, Firewall>,
+    /// Whether the firewall that judged last wants an answer sent.
+    was_rejected: bool,
     links: Vec<Link>,
     places: FixedMap<u64, u32>,
     pub(crate) default_link: LinkConfig,
+    /// What the way to a switch does that has no rules of its own: nothing.
+    line: LinkConfig,
     flights: Vec<Option<Flight>>,
     free: Vec<u32>,
     pub(crate) names: Names,
@@ -98,32 +114,49 @@ pub(crate) struct Fabric {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// How long Linux asks for a neighbour before it gives up.
-const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(3);
+impl Default for Fabric {
+    fn default() -> Fabric {
+        Fabric {
+            segments: vec![Segment::new("internet", Vec::new())],
+            routers: Vec::new(),
+            firewalls: BTreeMap::new(),
+            was_rejected: false,
+            links: Vec::new(),
+            places: FixedMap::default(),
+            default_link: LinkConfig::default(),
+            line: LinkConfig {
+                latency: link::Latency::Fixed(std::time::Duration::ZERO),
+                ..LinkConfig::default()
+            },
+            flights: Vec::new(),
+            free: Vec::new(),
+            names: Names::default(),
+            stats: Stats::default(),
+            outcomes: Vec::new(),
+        }
+    }
+}
 
 impl Fabric {
-    /// The node that has `ip`.
-    pub(crate) fn route(&self, ip: IpAddr) -> Option<u32> {
-        self.routes.get(&ip_bits(ip)).copied()
-    }
-
-    /// From now on, `ip` is `node`'s; or nobody's.
-    pub(crate) fn set_route(&mut self, ip: IpAddr, node: Option<u32>) {
-        match node {
-            Some(node) => self.routes.insert(ip_bits(ip), node),
-            None => self.routes.remove(&ip_bits(ip)),
-        };
-    }
-
     /// The link from one node to another, made at its first use.
     pub(crate) fn link(&mut self, from: u32, to: u32) -> &mut Link {
         let place = self.place(from, to);
+        // The way to or from a switch is asked for only where it has rules.
+        for end in [from, to] {
+            if let Element::Switch(segment) = Element::of(end) {
+                self.segments[segment as usize].has_lines = true;
+            }
+        }
         &mut self.links[place]
+    }
+
+    fn link_key(from: u32, to: u32) -> u64 {
+        u64::from(from) << 32 | u64::from(to)
     }
 
     fn place(&mut self, from: u32, to: u32) -> usize {
         let links = &mut self.links;
-        let place = self.places.entry(u64::from(from) << 32 | u64::from(to)).or_insert_with(|| {
+        let place = self.places.entry(Fabric::link_key(from, to)).or_insert_with(|| {
             links.push(Link::new(from, to));
             (links.len() - 1) as u32
         });
@@ -135,16 +168,8 @@ impl Fabric {
         &mut self.links
     }
 
-    /// A node sends `packet` to another.
-    pub(crate) fn send(&mut self, from: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
-        match self.route(packet.destination.ip()) {
-            Some(to) => self.cross(from, to, packet, now, rng),
-            None => self.unroutable(from, packet, now),
-        }
-    }
-
-    /// Sends `packet` over the link between two nodes.
-    pub(crate) fn cross(&mut self, from: u32, to: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
+    /// Sends `packet` over the link between two elements.
+    fn cross(&mut self, trip: Trip, from: u32, to: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
         let place = self.place(from, to);
         match self.links[place].gate {
             Gate::Open => {}
@@ -156,37 +181,46 @@ impl Fabric {
             Gate::Held => {
                 self.stats.held += 1;
                 self.note(from, to, Verdict::Held, &packet, None);
-                return self.links[place].held.push(packet);
+                return self.links[place].held.push((trip, packet));
             }
         }
-        let rules = self.links[place].config.as_ref().unwrap_or(&self.default_link);
+        let rules = self.rules_of(place, trip.segment);
         if !rules.needs_single_packets() {
-            return self.carry(place, packet, now, rng);
+            return self.carry(place, trip, packet, now, rng);
         }
         let mtu = rules.mtu_bytes;
         for piece in pieces(packet, mtu) {
-            self.carry(place, piece, now, rng);
+            self.carry(place, trip, piece, now, rng);
         }
     }
 
-    fn carry(&mut self, place: usize, mut packet: Packet, now: SimTime, rng: &mut Stream) {
+    /// What the link at `place` does, in a segment.
+    fn rules_of(&self, place: usize, segment: u32) -> &LinkConfig {
+        let link = &self.links[place];
+        let segment = &self.segments[segment as usize];
+        link.config.as_ref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
+    }
+
+    fn carry(&mut self, place: usize, trip: Trip, mut packet: Packet, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
         let bytes = packet.header_len() + packet.payload_len();
-        let link = &mut self.links[place];
+        let Fabric { links, segments, line, default_link, .. } = self;
+        let link = &mut links[place];
         let (from, to) = (link.from, link.to);
         let own = link.config.take();
-        let rules = own.as_ref().unwrap_or(&self.default_link);
+        let segment = &segments[trip.segment as usize];
+        let rules = own.as_ref().unwrap_or_else(|| inherited(link, segment, line, default_link));
         let fate = link.judge(rules, now, bytes, packet.dont_fragment, rng);
         if rng.chance(rules.corrupt) && corrupt(&mut packet, rng) {
             self.stats.corrupted += 1;
         }
         link.config = own;
         match fate {
-            Fate::Arrives(at) => self.depart(from, to, packet, at, Verdict::Sent),
+            Fate::Arrives(at) => self.depart(trip, packet, at, Verdict::Sent),
             Fate::ArrivesTwice(at, again) => {
                 self.stats.duplicated += 1;
-                self.depart(from, to, packet.clone(), at, Verdict::Sent);
-                self.depart(from, to, packet, again, Verdict::Duplicated);
+                self.depart(trip, packet.clone(), at, Verdict::Sent);
+                self.depart(trip, packet, again, Verdict::Duplicated);
             }
             Fate::Lost => {
                 self.stats.lost += 1;
@@ -203,9 +237,10 @@ impl Fabric {
         }
     }
 
-    fn depart(&mut self, from: u32, to: u32, packet: Packet, at: SimTime, verdict: Verdict) {
+    fn depart(&mut self, trip: Trip, packet: Packet, at: SimTime, verdict: Verdict) {
+        let (from, to) = (trip.from, trip.to);
         let digest = packet.digest();
-        let flight = Some(Flight { from, to, packet });
+        let flight = Some(Flight { trip, packet });
         let place = match self.free.pop() {
             Some(place) => {
                 self.flights[place as usize] = flight;
@@ -217,29 +252,6 @@ impl Fabric {
             }
         };
         self.outcomes.push(Outcome { from, to, verdict, digest, arrival: Some((at, place)) });
-    }
-
-    /// Nobody answers for the address: after a while the sender's own kernel gives up.
-    fn unroutable(&mut self, from: u32, packet: Packet, now: SimTime) {
-        self.stats.unroutable += 1;
-        self.note(from, from, Verdict::Unroutable, &packet, None);
-        let tcp = matches!(packet.body, Body::Tcp(_));
-        let icmp = Unreachable { reason: Reason::Host, tcp, original: packet.destination };
-        let report = Packet {
-            source: packet.source,
-            destination: packet.source,
-            ecn: 0,
-            dont_fragment: false,
-            body: Body::Unreachable(icmp),
-        };
-        self.depart(from, from, report, now + NEIGHBOUR_TIMEOUT, Verdict::Unroutable);
-    }
-
-    /// The packet on its way that was called `place` arrives.
-    pub(crate) fn arrive(&mut self, place: u32) -> Option<Flight> {
-        let flight = self.flights.get_mut(place as usize)?.take()?;
-        self.free.push(place);
-        Some(flight)
     }
 
     /// The packet on its way that is called `place`.
@@ -262,6 +274,20 @@ impl Fabric {
     ) {
         self.outcomes.push(Outcome { from, to, verdict, digest: packet.digest(), arrival });
     }
+}
+
+/// What a link does that has no rules of its own.
+fn inherited<'a>(
+    link: &Link,
+    segment: &'a Segment,
+    line: &'a LinkConfig,
+    default_link: &'a LinkConfig,
+) -> &'a LinkConfig {
+    let is_switch = |end: u32| matches!(Element::of(end), Element::Switch(_));
+    if is_switch(link.from) || is_switch(link.to) {
+        return line;
+    }
+    segment.rules.as_ref().unwrap_or(default_link)
 }
 
 /// Changes one byte of a datagram; false where there is none.

@@ -22,8 +22,13 @@ pub(super) fn extra(messages: &[Control<'_>]) -> io::Result<SendExtra> {
     let mut extra = SendExtra::default();
     for message in messages {
         match (message.level, message.kind) {
-            (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                extra.ecn = (message.number()? & 3) as u8;
+            (libc::IPPROTO_IP, libc::IP_TOS) => {
+                extra.ecn = Some(within(0, 255, message.byte_or_number()?)? as u8 & 3);
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                // As Linux: -1 is what there is without it.
+                let class = within(-1, 255, message.number()?)?;
+                extra.ecn = (class >= 0).then_some(class as u8 & 3);
             }
             (libc::SOL_UDP, libc::UDP_SEGMENT) => match message.data {
                 [a, b] => extra.segment_size = Some(u16::from_ne_bytes([*a, *b])).filter(|size| *size > 0),
@@ -31,7 +36,7 @@ pub(super) fn extra(messages: &[Control<'_>]) -> io::Result<SendExtra> {
             },
             // in_pktinfo: the interface, the source, the destination.
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => match message.data {
-                data if data.len() >= 12 => extra.source = source(IpAddr::from(address::array::<4>(data, 4))),
+                data if data.len() == 12 => extra.source = source(IpAddr::from(address::array::<4>(data, 4))),
                 _ => return refuse(Errno::EINVAL),
             },
             // in6_pktinfo: the source, the interface.
@@ -41,9 +46,9 @@ pub(super) fn extra(messages: &[Control<'_>]) -> io::Result<SendExtra> {
                 }
                 _ => return refuse(Errno::EINVAL),
             },
-            (libc::IPPROTO_IP, libc::IP_TTL)
-            | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
-            | (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {}
+            (libc::IPPROTO_IP, libc::IP_TTL) => drop(within(1, 255, message.number()?)?),
+            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => drop(within(-1, 255, message.number()?)?),
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {}
             (level, kind) => {
                 let what =
                     if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) { " (SCM_RIGHTS)" } else { "" };
@@ -53,6 +58,11 @@ pub(super) fn extra(messages: &[Control<'_>]) -> io::Result<SendExtra> {
         }
     }
     Ok(extra)
+}
+
+/// `value`, if it is between the two.
+fn within(least: c_int, most: c_int, value: c_int) -> io::Result<c_int> {
+    if (least..=most).contains(&value) { Ok(value) } else { refuse(Errno::EINVAL) }
 }
 
 fn source(ip: IpAddr) -> Option<IpAddr> {
@@ -126,7 +136,7 @@ mod tests {
             Control { level: libc::IPPROTO_IP, kind: libc::IP_PKTINFO, data: &info },
         ];
         let found = extra(&messages).unwrap();
-        assert_eq!((found.ecn, found.segment_size), (2, Some(1200)));
+        assert_eq!((found.ecn, found.segment_size), (Some(2), Some(1200)));
         assert_eq!(found.source, Some(IpAddr::from([10, 0, 0, 1])));
         let rights = Control { level: libc::SOL_SOCKET, kind: libc::SCM_RIGHTS, data: &[0; 4] };
         assert_eq!(extra(&[rights]).unwrap_err().raw_os_error(), Some(libc::EINVAL));

@@ -24,11 +24,16 @@ pub(super) struct Control<'a> {
 impl Control<'_> {
     /// The number that the message is.
     pub(super) fn number(&self) -> Result<c_int> {
-        match self.data {
-            [byte] => Ok((*byte).into()),
-            data if data.len() >= INT_BYTES => Ok(c_int::from_ne_bytes(array(data, 0))),
-            _ => Err(Errno::EINVAL),
+        if self.data.len() == INT_BYTES {
+            Ok(c_int::from_ne_bytes(array(self.data, 0)))
+        } else {
+            Err(Errno::EINVAL)
         }
+    }
+
+    /// The number that the message is, where it may be a single byte.
+    pub(super) fn byte_or_number(&self) -> Result<c_int> {
+        if let [byte] = self.data { Ok((*byte).into()) } else { self.number() }
     }
 }
 

@@ -159,13 +159,13 @@ impl Stack {
         if self.owns(remote) {
             return Ok(remote);
         }
-        let own = self.addresses.iter().copied().find(|ip| ip.is_ipv4() == remote.is_ipv4());
-        own.ok_or(Errno::ENETUNREACH)
+        let (_, own) = self.routes.way_to(remote).ok_or(Errno::ENETUNREACH)?;
+        Ok(own)
     }
 
     /// Whether packets to `ip` are for this node.
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.addresses.contains(&ip)
+        ip.is_loopback() || self.routes.addresses().contains(&ip)
     }
 }
 

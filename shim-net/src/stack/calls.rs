@@ -11,6 +11,7 @@ use shim_runtime::clock::SimTime;
 
 use super::Stack;
 use super::buffer::{Sink, gather};
+use super::datagrams::Datagram;
 use super::options::{Name, Value};
 use super::readiness::Events;
 use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
@@ -174,7 +175,7 @@ impl Stack {
             Inner::Tcp(Tcp::Connection(t)) => Ok(t.receive.len()),
             Inner::Tcp(Tcp::Idle) => Ok(0),
             Inner::Tcp(Tcp::Listener(_)) => Err(Errno::EINVAL),
-            Inner::Udp(udp) => Ok(udp.queue.front().map_or(0, |datagram| datagram.data.len())),
+            Inner::Udp(udp) => Ok(udp.queue.front().map_or(0, Datagram::len)),
             Inner::Unix(unix) => match &unix.role {
                 Role::Listener { .. } => Err(Errno::EINVAL),
                 Role::Idle => Ok(0),

@@ -7,9 +7,11 @@
 pub(crate) mod bind;
 pub(crate) mod buffer;
 pub(crate) mod calls;
+pub(crate) mod datagrams;
 pub(crate) mod options;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
+pub(crate) mod routes;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod tcp;
@@ -19,15 +21,16 @@ pub(crate) mod udp;
 pub(crate) mod unix;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::queue::EventId;
 
 use crate::error::{Errno, Result};
-use crate::packet::{Body, Flags, Packet, Reason, Segment, Unreachable};
+use crate::fabric::segment::INTERNET;
+use crate::packet::{Body, Flags, Packet, Reason, Unreachable};
 use pipe::Pipes;
+use routes::Routes;
 use socket::{Domain, Effects, Inner, Kind, SocketId, UnixAddr};
 use table::{FixedMap, Flow, Ports, Table};
 use tcp::{Conn, Tcp};
@@ -48,7 +51,7 @@ pub(crate) enum Life {
 /// The kernel of one node.
 pub(crate) struct Stack {
     pub(crate) life: Life,
-    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) routes: Routes,
     /// The largest packet that the node's interface takes.
     pub(crate) mtu: usize,
     pub(crate) table: Table,
@@ -62,6 +65,8 @@ pub(crate) struct Stack {
     pub(crate) fx: Effects,
     /// Events of sockets that are gone.
     pub(crate) cancels: Vec<EventId>,
+    /// The datagrams that one call is sending to this node itself: from, to, how many have arrived.
+    own_batch: Option<(SocketAddr, SocketAddr, u32)>,
     /// Datagrams that found a full receive buffer.
     pub(crate) overflows: u64,
     iss: u64,
@@ -77,7 +82,7 @@ impl Stack {
     pub(crate) fn new(node: u32, addresses: Vec<IpAddr>) -> Stack {
         Stack {
             life: Life::Running,
-            addresses,
+            routes: Routes::flat(INTERNET, &addresses),
             mtu: 1500,
             table: Table::new(node),
             tcp_ports: Ports::new(node, 2_048),
@@ -88,6 +93,7 @@ impl Stack {
             pipes: Pipes::default(),
             fx: Effects::default(),
             cancels: Vec::new(),
+            own_batch: None,
             overflows: 0,
             iss: 1 + u64::from(node) * 7_919,
             unix_serial: 0,
@@ -169,7 +175,7 @@ impl Stack {
         }
         match packet.body {
             Body::Tcp(_) => self.tcp_receive(packet, now),
-            Body::Udp(ref data) => self.udp_receive(&packet, data),
+            Body::Udp(ref data) => self.udp_receive(&packet, data, now),
             Body::Unreachable(icmp) if icmp.tcp => {
                 let flow = Flow::new(packet.destination, icmp.original);
                 if let Some(&index) = self.flows.get(&flow) {
@@ -215,28 +221,14 @@ impl Stack {
 
     /// A segment of no connection: the sender must learn that there is none.
     fn reset_stray(&mut self, packet: &Packet) {
-        let Body::Tcp(segment) = &packet.body else { return };
-        if segment.flags.has(Flags::RST) {
-            return;
-        }
-        let (seq, ack, flags) = if segment.flags.has(Flags::ACK) {
-            (segment.ack, 0, Flags::RST)
-        } else {
-            (0, segment.seq + segment.len(), Flags::RST.with(Flags::ACK))
-        };
-        let reset = Segment { seq, ack, window: 0, flags, mss: 0, sack: Vec::new(), payload: Bytes::new() };
-        self.reply(packet, Body::Tcp(reset));
+        self.fx.outbox.extend(packet.reset());
     }
 
     /// Tells the sender of `packet` by ICMP that it cannot be delivered.
     pub(crate) fn refuse(&mut self, packet: &Packet, reason: Reason) {
         let tcp = matches!(packet.body, Body::Tcp(_));
-        self.reply(packet, Body::Unreachable(Unreachable { reason, tcp, original: packet.destination }));
-    }
-
-    fn reply(&mut self, to: &Packet, body: Body) {
-        let (source, destination) = (to.destination, to.source);
-        self.fx.outbox.push_back(Packet { source, destination, ecn: 0, dont_fragment: true, body });
+        let icmp = Unreachable { reason, tcp, original: packet.destination };
+        self.fx.outbox.push_back(packet.answer(Body::Unreachable(icmp)));
     }
 
     /// The event that the socket asked for is due.

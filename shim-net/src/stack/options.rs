@@ -105,7 +105,7 @@ names! {
     Congestion = IPPROTO_TCP TCP_CONGESTION,
     /// `UDP_SEGMENT`
     UdpSegment = SOL_UDP UDP_SEGMENT,
-    /// `UDP_GRO`, stored; batches are never made.
+    /// `UDP_GRO`
     UdpReceiveOffload = SOL_UDP UDP_GRO,
     /// `IP_TTL`
     Ttl = IPPROTO_IP IP_TTL,
@@ -227,6 +227,7 @@ pub(crate) struct Options {
     pub(crate) tos: u8,
     pub(crate) dont_fragment: bool,
     pub(crate) udp_segment: u16,
+    pub(crate) udp_receive_offload: bool,
     /// Options that change nothing here: their values are given back.
     stored: BTreeMap<Name, Value>,
 }
@@ -257,6 +258,7 @@ impl Options {
             tos: 0,
             dont_fragment: false,
             udp_segment: 0,
+            udp_receive_offload: false,
             stored: BTreeMap::new(),
         }
     }
@@ -302,6 +304,7 @@ impl Options {
                 bytes @ 0..=65_535 => self.udp_segment = bytes as u16,
                 _ => return Err(Errno::EINVAL),
             },
+            Name::UdpReceiveOffload => self.udp_receive_offload = value.flag()?,
             Name::MtuDiscover | Name::MtuDiscoverV6 | Name::DontFragmentV6 => {
                 let mode = value.int()?;
                 self.dont_fragment = match name {
@@ -352,6 +355,7 @@ impl Options {
             Name::FreeBind => int(self.free_bind.into()),
             Name::Tos | Name::TrafficClass => int(self.tos.into()),
             Name::UdpSegment => int(self.udp_segment.into()),
+            Name::UdpReceiveOffload => int(self.udp_receive_offload.into()),
             _ => Ok(self.stored.get(&name).cloned().unwrap_or_else(|| default(name))),
         }
     }

@@ -3,12 +3,13 @@
 //! Owns [`Udp`] and which socket gets a datagram. Must not know links. Invariant: a datagram that finds
 //! the receive buffer full is dropped without a word, as Linux does.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use shim_runtime::clock::SimTime;
 
 use super::buffer::Sink;
+use super::datagrams::{Datagram, Datagrams, Joining, fits_a_batch};
 use super::readiness::Events;
 use super::socket::{Addr, Core, Domain, Inner, SocketId};
 use super::table::Flow;
@@ -16,27 +17,18 @@ use super::{Stack, is_broadcast};
 use crate::error::{Errno, Result};
 use crate::packet::{Body, Packet, Reason, Unreachable, wire};
 
-/// A datagram that waits to be read.
-pub(crate) struct Datagram {
-    pub(crate) data: Bytes,
-    pub(crate) from: SocketAddr,
-    pub(crate) to: IpAddr,
-    pub(crate) ecn: u8,
-}
-
 /// What only a UDP socket has.
 #[derive(Default)]
 pub(crate) struct Udp {
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) queue: VecDeque<Datagram>,
-    pub(crate) queued_bytes: usize,
+    pub(crate) queue: Datagrams,
     pub(crate) dropped: u64,
     pub(crate) read_closed: bool,
     pub(crate) write_closed: bool,
 }
 
-/// What a datagram costs in the receive buffer beside its data.
-const OVERHEAD: usize = 256;
+/// As Linux' `UDP_MAX_SEGMENTS`.
+const SEGMENTS_MAX: usize = 128;
 
 /// What the kernel tells about something received.
 #[derive(Clone, Debug)]
@@ -58,8 +50,8 @@ pub struct Received {
 /// What may be said about something sent, beside its destination.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct SendExtra {
-    /// The ECN bits.
-    pub ecn: u8,
+    /// The ECN bits, in place of those that the socket's options say.
+    pub ecn: Option<u8>,
     /// Cuts the data into datagrams of this size (`UDP_SEGMENT`).
     pub segment_size: Option<u16>,
     /// The source address (`IP_PKTINFO`).
@@ -70,7 +62,7 @@ impl Udp {
     /// What `poll(2)` would show.
     pub(crate) fn events(&self, core: &Core) -> Events {
         Events {
-            readable: !self.queue.is_empty() || self.read_closed,
+            readable: self.queue.front().is_some() || self.read_closed,
             writable: true,
             read_hang_up: self.read_closed,
             hang_up: self.read_closed && self.write_closed,
@@ -85,15 +77,15 @@ impl Udp {
         // As Linux: that reading is over shows only where the call waits.
         let Some(datagram) = self.queue.front() else { return Err(Errno::EAGAIN) };
         let received = Received {
-            len: sink.take(&datagram.data),
-            full_len: datagram.data.len(),
+            len: datagram.copy(sink),
+            full_len: datagram.len(),
             from: Some(Addr::Inet(core.show(datagram.from))),
             to: Some(core.show(SocketAddr::new(datagram.to, 0)).ip()),
             ecn: datagram.ecn,
-            segment_size: None,
+            segment_size: datagram.segment_size(),
         };
-        if !peek && let Some(datagram) = self.queue.pop_front() {
-            self.queued_bytes -= datagram.data.len() + OVERHEAD;
+        if !peek {
+            self.queue.pop();
         }
         Ok(received)
     }
@@ -191,22 +183,26 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let options = &socket.core.options;
-        let (tos, dont_fragment) = (options.tos, options.dont_fragment);
+        let (tos, dont_fragment, free_bind) = (options.tos, options.dont_fragment, options.free_bind);
         let segment = extra.segment_size.unwrap_or(options.udp_segment) as usize;
         let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let most = if to.is_ipv4() { 65_507 } else { 65_527 };
         let each = if segment > 0 { segment.min(data.len()) } else { data.len() };
-        if data.len() > most || (segment > 0 && data.len().div_ceil(segment) > 128) {
+        let overhead = if to.is_ipv4() { 28 } else { 48 };
+        let whole = dont_fragment || segment > 0;
+        if data.len() > most || (whole && each + overhead > self.path_mtu(to.ip())) {
             return Err(Errno::EMSGSIZE);
         }
-        let overhead = if to.is_ipv4() { 28 } else { 48 };
-        if (dont_fragment || segment > 0) && each + overhead > self.path_mtu(to.ip()) {
-            return Err(if segment > 0 { Errno::EINVAL } else { Errno::EMSGSIZE });
+        if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
+            return Err(Errno::EINVAL);
         }
         let source = match extra.source.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified()) {
+            Some(ip) if !self.owns(ip) && to.is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
             Some(ip) => ip,
             None => match bound.filter(|ip| !ip.is_multicast() && !is_broadcast(*ip)) {
+                // As Linux: an address that the node has no more is not sent from.
+                Some(ip) if !free_bind && !self.owns(ip) => return Err(Errno::EINVAL),
                 Some(ip) if ip.is_ipv4() == to.is_ipv4() => ip,
                 Some(ip) if ip.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
                 Some(_) if asked => return Err(Errno::ENETUNREACH),
@@ -218,7 +214,9 @@ impl Stack {
         }
         let source = SocketAddr::new(source, self.table.find(id)?.core.port);
         let len = data.len();
-        let ecn = (extra.ecn | tos) & 3;
+        let ecn = extra.ecn.unwrap_or(tos) & 3;
+        let batch = segment > 0 && fits_a_batch(len) && self.owns(to.ip());
+        self.own_batch = batch.then_some((source, to, 0));
         let mut rest = data;
         loop {
             let piece =
@@ -232,30 +230,40 @@ impl Stack {
     }
 
     /// A datagram arrived.
-    pub(crate) fn udp_receive(&mut self, packet: &Packet, data: &Bytes) {
+    pub(crate) fn udp_receive(&mut self, packet: &Packet, data: &Bytes, now: SimTime) {
         let many = is_broadcast(packet.destination.ip()) || packet.destination.ip().is_multicast();
         let takers = self.udp_takers(packet, many);
         if takers.is_empty() && !many {
             return self.refuse(packet, Reason::Port);
         }
+        let joining = self.joining(packet);
         for taker in takers {
             let Some(socket) = self.table.get_mut(taker) else { continue };
             let Inner::Udp(udp) = &mut socket.inner else { continue };
-            let cost = data.len() + OVERHEAD;
-            // One datagram is always taken, as Linux does, however small the buffer is.
-            if udp.queued_bytes > 0 && udp.queued_bytes + cost > socket.core.options.receive_buffer {
+            let options = &socket.core.options;
+            let (from, to) = (packet.source, packet.destination.ip());
+            let datagram = Datagram::new(data.clone(), from, to, packet.ecn, now);
+            let joining = if options.udp_receive_offload { joining } else { Joining::Never };
+            if !udp.queue.push(datagram, joining, options.receive_buffer) {
                 udp.dropped += 1;
                 self.overflows += 1;
                 continue;
             }
-            udp.queued_bytes += cost;
-            udp.queue.push_back(Datagram {
-                data: data.clone(),
-                from: packet.source,
-                to: packet.destination.ip(),
-                ecn: packet.ecn,
-            });
             socket.core.wake_readers(&mut self.fx);
+        }
+    }
+
+    /// What `packet` may be joined to: on loopback, what the same call has sent.
+    fn joining(&mut self, packet: &Packet) -> Joining {
+        if !self.owns(packet.source.ip()) {
+            return Joining::SameMoment;
+        }
+        match &mut self.own_batch {
+            Some(batch) if batch.0 == packet.source && batch.1 == packet.destination => {
+                batch.2 += 1;
+                if batch.2 == 1 { Joining::Never } else { Joining::Always }
+            }
+            _ => Joining::Never,
         }
     }
 

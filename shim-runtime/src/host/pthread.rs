@@ -114,8 +114,9 @@ fn end_key() -> libc::pthread_key_t {
 unsafe extern "C" fn end(adopted: *mut c_void) {
     // SAFETY: `begin` made this for this thread alone, and a key's destructor is called once.
     let adopted = unsafe { Box::from_raw(adopted.cast::<Adopted>()) };
-    threads::end_adopted(&adopted);
+    // Before the baton is given away: from there on another thread may be in the run.
     MEMBER.set(std::ptr::null_mut());
+    threads::end_adopted(&adopted);
 }
 
 /// `pthread_join(3)`: a thread of a run waits for another with the baton given away.

@@ -69,9 +69,9 @@ pub(crate) fn add_machine(shared: &Shared, name: &str, main: NodeMain) -> NodeId
 
 /// Enters a node into the world, whose name is not final yet.
 pub(super) fn add_node(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
-    let runtime = add_runtime(shared, RuntimeFlavor::MultiThread, 0);
+    let id = NodeId(shared.with(|world| world.nodes.len() as u32));
+    let runtime = add_runtime(shared, id, RuntimeFlavor::MultiThread, 0);
     shared.with(|world| {
-        let id = NodeId(world.nodes.len() as u32);
         let mut identity = Stream::new(world.config.seed, "identity", u64::from(id.0));
         world.nodes.push(Node {
             id,
@@ -97,7 +97,7 @@ pub(super) fn add_node(shared: &Shared, name: &str, main: NodeMain) -> NodeId {
 pub(crate) fn boot(shared: &Arc<Shared>, id: NodeId, location: &'static Location<'static>) {
     let again = shared.with(|world| world.node(id).starts > 0);
     let runtime = if again {
-        add_runtime(shared, RuntimeFlavor::MultiThread, 0)
+        add_runtime(shared, id, RuntimeFlavor::MultiThread, 0)
     } else {
         shared.with(|world| world.node(id).runtime)
     };

@@ -20,6 +20,7 @@ use crate::node::NodeId;
 use crate::report::Stalled;
 use crate::task::{self, JoinHandle, SpawnOn};
 use crate::threads::guest::{self, Pass};
+use crate::world::World;
 use crate::{run, scheduler, threads};
 
 /// The way into a runtime.
@@ -28,6 +29,7 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) runtime: RuntimeId,
     pub(crate) node: NodeId,
+    pub(crate) flavor: RuntimeFlavor,
     pub(crate) name: Option<Arc<str>>,
 }
 
@@ -119,9 +121,12 @@ impl Handle {
         context::try_with_shared(|shared| {
             let current = shared.current.get();
             let runtime = current.runtime?;
-            let name = shared.with(|world| world.runtimes.get(&runtime).and_then(|state| state.name.clone()));
-            let name = name.map(Arc::from);
-            Some(Handle { shared: Arc::clone(shared), runtime, node: current.node, name })
+            // Also where it has ended, as in a hook of its shutdown.
+            let (flavor, name) = shared.with(|world| {
+                let state = world.runtimes.get_ever(&runtime)?;
+                Some((state.flavor, state.name.as_deref().map(Arc::from)))
+            })?;
+            Some(Handle { shared: Arc::clone(shared), runtime, node: current.node, flavor, name })
         })
         .flatten()
         .ok_or(TryCurrentError { _private: () })
@@ -174,11 +179,13 @@ impl Handle {
         R: Send + 'static,
     {
         let runtime = self.runtime;
-        let is_up =
-            self.shared.with(|world| world.runtimes.get(&runtime).is_some_and(|state| !state.is_shut_down));
         let on =
             SpawnOn { node: self.node, runtime, location: Location::caller(), what: "mandatory blocking" };
-        is_up.then(|| self.inside(|| task::spawn_blocking_on(&self.shared, func, on)))
+        self.inside(|| {
+            let is_up =
+                |world: &mut World| world.runtimes.get(&runtime).is_some_and(|state| !state.is_shut_down);
+            self.shared.with(is_up).then(|| task::spawn_blocking_on(&self.shared, func, on))
+        })
     }
 
     /// Runs `future` to its end on the calling thread. On a single-threaded runtime, this does not run its tasks:
@@ -198,12 +205,12 @@ impl Handle {
 
     /// `Runtime::block_on`: the tasks of the runtime run meanwhile.
     #[track_caller]
-    pub(crate) fn block_on_and_drive<F: Future>(&self, future: F, flavor: RuntimeFlavor) -> F::Output {
+    pub(crate) fn block_on_and_drive<F: Future>(&self, future: F) -> F::Output {
         self.refuse_nested();
         let location = Location::caller();
         let ended = self.inside(|| {
             let _drive = Drive::begin(self);
-            self.run_to_end(future, Entered::into(flavor), location)
+            self.run_to_end(future, Entered::into(self.flavor), location)
         });
         match ended {
             Ok(output) => output,
@@ -254,10 +261,7 @@ impl Handle {
 
     /// What the runtime says that it is.
     pub fn runtime_flavor(&self) -> RuntimeFlavor {
-        let state = |world: &mut crate::world::World| {
-            world.runtimes.get_ever(&self.runtime).map(|state| state.flavor)
-        };
-        self.shared.with(state).unwrap_or(RuntimeFlavor::CurrentThread)
+        self.flavor
     }
 
     /// The number of the runtime.
@@ -315,26 +319,13 @@ impl Drop for Restore<'_> {
 /// While it lives, the runtime's tasks run.
 struct Drive<'a> {
     handle: &'a Handle,
-    task: u64,
 }
 
 impl<'a> Drive<'a> {
     fn begin(handle: &'a Handle) -> Drive<'a> {
-        let on_thread = threads::on_worker();
-        let current = handle.shared.current.get();
-        let (task, ready) = handle.shared.with(|world| {
-            // The number that the entry of this `block_on` has, or will have.
-            let own = current.task.filter(|_| on_thread || current.entered != Entered::No);
-            let task = own.map_or_else(|| world.tasks.peek_id(), |task| task.id);
-            let state = world.runtimes.get_mut(&handle.runtime);
-            let ready = state.map(|state| {
-                state.take_core(task);
-                state.begin_drive()
-            });
-            (task, ready)
-        });
+        let ready = handle.shared.with(|world| Some(world.runtimes.get_mut(&handle.runtime)?.begin_drive()));
         ready.into_iter().flatten().for_each(|task| handle.shared.inbox.push(task));
-        Drive { handle, task }
+        Drive { handle }
     }
 }
 
@@ -343,7 +334,6 @@ impl Drop for Drive<'_> {
         self.handle.shared.with(|world| {
             if let Some(state) = world.runtimes.get_mut(&self.handle.runtime) {
                 state.end_drive();
-                state.give_core(self.task);
             }
         });
     }
@@ -356,6 +346,7 @@ fn block_on_thread<R>(
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
 ) -> R {
     let waiting = shared.current.get();
+    let _core = inside.task.map(|task| scheduler::take_core(shared, inside, task));
     threads::block(shared, Wait::Blocked("block_on"), true, |waker| {
         shared.current.set(inside);
         shared.wait.set(Wait::Waker);

@@ -23,7 +23,7 @@ pub use local_runtime::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
 pub use reactor::{io_runtime, is_reachable, shutdown_error};
 pub use runtime_object::{Runtime, RuntimeFlavor};
-pub(crate) use state::{Hook, Hooks, RuntimeState, Runtimes, add_runtime, end_runtime};
+pub(crate) use state::{Hook, Hooks, RuntimeState, Runtimes, add_runtime, end_runtime, pause_clock};
 #[cfg(tokio_unstable)]
 pub use task_hooks::TaskMeta;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::metrics::RuntimeMetrics;
 use super::task_hooks::TaskHooks;
-use super::{EnterGuard, Handle, Hooks, RuntimeId, add_runtime, end_runtime};
+use super::{EnterGuard, Handle, Hooks, RuntimeId, add_runtime, end_runtime, pause_clock};
 use crate::context::{self, Shared, Wait};
 use crate::node::lifecycle;
 use crate::task::header::Header;
@@ -31,7 +31,6 @@ pub enum RuntimeFlavor {
 /// A group of tasks of a node, which ends when this is dropped.
 pub struct Runtime {
     handle: Handle,
-    flavor: RuntimeFlavor,
     down: bool,
     hooks: Hooks,
 }
@@ -69,7 +68,7 @@ impl Runtime {
         let (flavor, hooks) = (*flavor, hooks.clone());
         let shared = context::shared().unwrap_or_else(run::ambient);
         let node = shared.current.get().node;
-        let id = add_runtime(&shared, flavor, settings.workers);
+        let id = add_runtime(&shared, node, flavor, settings.workers);
         let workers = shared.with(|world| {
             let Some(runtime) = world.runtimes.get_mut(&id) else { return 0 };
             runtime.max_blocking = settings.max_blocking;
@@ -85,13 +84,13 @@ impl Runtime {
             if flavor == RuntimeFlavor::MultiThread { runtime.workers.len() } else { 0 }
         });
         if settings.start_paused {
-            shared.paused.set(shared.paused.get() + 1);
+            pause_clock(&shared, id);
         }
         if let Some(start) = &hooks.start {
             (0..workers).for_each(|_| start());
         }
-        let handle = Handle { shared, runtime: id, node, name: settings.name.map(Arc::from) };
-        Runtime { handle, flavor, down: false, hooks }
+        let handle = Handle { shared, runtime: id, node, flavor, name: settings.name.map(Arc::from) };
+        Runtime { handle, down: false, hooks }
     }
 
     /// The handle through which tasks are spawned.
@@ -125,7 +124,7 @@ impl Runtime {
     /// Within a runtime, as with tokio; and with the report of the run, where it can never end.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.handle.block_on_and_drive(future, self.flavor)
+        self.handle.block_on_and_drive(future)
     }
 
     /// Makes this runtime the current one until the guard is dropped.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::task_hooks::TaskHooks;
 use super::{RuntimeFlavor, RuntimeId};
 use crate::context::{Current, Shared};
+use crate::node::NodeId;
 use crate::task::TaskRef;
 
 /// Something that a program wants to be called for.
@@ -93,6 +94,10 @@ pub(crate) struct RuntimeState {
     /// Whether a panic of a task ends it, and one did.
     pub(crate) ends_on_panic: bool,
     pub(crate) has_panicked: bool,
+    /// Whether the clock stands still for it: no longer than it lives.
+    pub(crate) pauses_clock: bool,
+    /// Whose process it is in.
+    pub(crate) node: NodeId,
     /// How often a task's budget was spent.
     #[cfg(tokio_unstable)]
     pub(crate) forced_yields: u64,
@@ -103,7 +108,7 @@ pub(crate) struct RuntimeState {
 }
 
 impl RuntimeState {
-    pub(crate) fn new(flavor: RuntimeFlavor, workers: usize) -> RuntimeState {
+    pub(crate) fn new(flavor: RuntimeFlavor, workers: usize, node: NodeId) -> RuntimeState {
         let mut state = RuntimeState {
             flavor,
             name: None,
@@ -125,6 +130,8 @@ impl RuntimeState {
             task_hooks: TaskHooks::default(),
             ends_on_panic: false,
             has_panicked: false,
+            pauses_clock: false,
+            node,
             #[cfg(tokio_unstable)]
             forced_yields: 0,
             workers: Vec::new(),
@@ -340,7 +347,7 @@ impl Runtimes {
     /// A runtime has ended: what the program wanted to be called for.
     fn end(&mut self, id: RuntimeId) -> Option<(Hooks, TaskHooks)> {
         let state = self.get_mut(&id)?;
-        state.is_alive = false;
+        (state.is_alive, state.pauses_clock) = (false, false);
         let hooks = (std::mem::take(&mut state.hooks), std::mem::take(&mut state.task_hooks));
         self.living -= 1;
         Some(hooks)
@@ -378,6 +385,16 @@ impl Runtimes {
         self.ever.get(Runtimes::place(*id))
     }
 
+    /// How many runtimes hold the clock.
+    pub(crate) fn pausing(&self) -> u32 {
+        self.ever.iter().filter(|state| state.pauses_clock).count() as u32
+    }
+
+    /// The clock runs again, for all.
+    pub(crate) fn resume_clock(&mut self) {
+        self.ever.iter_mut().for_each(|state| state.pauses_clock = false);
+    }
+
     /// Whether there are runtimes other than the node's own.
     pub(crate) fn any_loose(&self) -> bool {
         self.living > 1
@@ -413,15 +430,27 @@ impl Runtimes {
 }
 
 /// Enters a runtime into the world.
-pub(crate) fn add_runtime(shared: &Shared, flavor: RuntimeFlavor, workers: usize) -> RuntimeId {
+pub(crate) fn add_runtime(shared: &Shared, node: NodeId, flavor: RuntimeFlavor, workers: usize) -> RuntimeId {
     shared.with(|world| {
         let workers = if workers == 0 { world.config.cpus } else { workers };
-        world.runtimes.add(RuntimeState::new(flavor, workers))
+        world.runtimes.add(RuntimeState::new(flavor, workers, node))
     })
+}
+
+/// The clock stands still while runtime `id` lives, or until it is resumed.
+pub(crate) fn pause_clock(shared: &Shared, id: RuntimeId) {
+    let pausing = shared.with(|world| {
+        if let Some(state) = world.runtimes.get_mut(&id) {
+            state.pauses_clock = true;
+        }
+        world.runtimes.pausing()
+    });
+    shared.paused.set(pausing);
 }
 
 /// Takes a runtime that has ended out of the world; its numbers are kept.
 pub(crate) fn end_runtime(shared: &Shared, id: RuntimeId) {
-    let hooks = shared.with(|world| world.runtimes.end(id));
+    let (hooks, pausing) = shared.with(|world| (world.runtimes.end(id), world.runtimes.pausing()));
+    shared.paused.set(pausing);
     drop(hooks);
 }

@@ -10,10 +10,10 @@ use std::task::{Context, Poll, Waker};
 use super::polling::protected;
 use super::workers::call_hooks;
 use super::{add_entry_for, run_loop};
-use crate::context::{Current, Shared, Wait};
+use crate::context::{Current, Entered, Shared, Wait};
 use crate::host::watchdog;
 use crate::report::Stalled;
-use crate::runtime::RuntimeFlavor;
+use crate::runtime::{RuntimeFlavor, RuntimeId};
 use crate::task::header::Header;
 use crate::task::{Body, TaskRef};
 use crate::threads;
@@ -37,6 +37,7 @@ pub(crate) fn drive<R>(
         let (task, header) = add_entry_for(shared, Body::Root, "main", current, location);
         let waker = Waker::from(Arc::clone(&header));
         let _entry = Entry { shared, task, header: Arc::clone(&header) };
+        let _core = take_core(shared, current, task);
         let _role = threads::Role::of(shared);
         let mut cx = Context::from_waker(&waker);
         run_loop(shared, |picked| {
@@ -71,14 +72,34 @@ fn refuse_after_panic(shared: &Shared, current: Current) {
     );
 }
 
-/// The next root has the core of its runtime, where that is a single-threaded one.
-pub(crate) fn take_core(shared: &Shared, current: Current) {
+/// The root that is called `task` waits for the core of its runtime, and has it where it is the first: if that is a
+/// single-threaded runtime, and `current` drives it.
+pub(crate) fn take_core(shared: &Shared, current: Current, task: TaskRef) -> Core<'_> {
+    let drives = current.entered == Entered::into(RuntimeFlavor::CurrentThread);
+    let runtime = current.runtime.filter(|_| drives);
     shared.with(|world| {
-        let task = world.tasks.peek_id();
-        if let Some(state) = current.runtime.and_then(|id| world.runtimes.get_mut(&id)) {
-            state.take_core(task);
+        if let Some(state) = runtime.and_then(|id| world.runtimes.get_mut(&id)) {
+            state.take_core(task.id);
         }
     });
+    Core { shared, runtime, task }
+}
+
+/// A root's turn at the core of its runtime, until this is dropped.
+pub(crate) struct Core<'a> {
+    shared: &'a Shared,
+    runtime: Option<RuntimeId>,
+    task: TaskRef,
+}
+
+impl Drop for Core<'_> {
+    fn drop(&mut self) {
+        self.shared.with(|world| {
+            if let Some(state) = self.runtime.and_then(|id| world.runtimes.get_mut(&id)) {
+                state.give_core(self.task.id);
+            }
+        });
+    }
 }
 
 /// Polls `root` on the calling thread, while another drives.
@@ -133,15 +154,12 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// The root's poll returned: it waits, unless it was woken while the poll itself waited.
+/// The root's poll returned: it waits. Where it was woken while the poll itself waited, `rewake_roots` has seen to it.
 pub(super) fn root_waits(shared: &Shared, task: TaskRef) {
     let wait = shared.wait.get();
     shared.with(|world| {
         if let Some(entry) = world.tasks.find(task) {
             entry.wait = wait;
-            if std::mem::take(&mut entry.is_rewoken) {
-                shared.inbox.push(task);
-            }
         }
     });
 }

@@ -43,7 +43,9 @@ pub(super) fn call_hooks(shared: &Shared, hooks: Vec<(RuntimeId, Hook)>) {
     for (runtime, hook) in hooks {
         let may_block_in_place = false;
         let entered = Entered::Yes { may_block_in_place };
-        shared.current.set(Current { runtime: Some(runtime), entered, ..Current::NONE });
+        let node = shared.with(|world| world.runtimes.get_ever(&runtime).map(|state| state.node));
+        let node = node.unwrap_or(before.node);
+        shared.current.set(Current { runtime: Some(runtime), node, entered, ..Current::NONE });
         hook();
     }
     shared.current.set(before);

@@ -98,11 +98,6 @@ impl Tasks {
         TaskRef { slot, id: self.next_id }
     }
 
-    /// The number that the next task will have.
-    pub(crate) fn peek_id(&self) -> u64 {
-        self.next_id + 1
-    }
-
     /// A number for a task that lives elsewhere (in a `LocalSet`).
     pub(crate) fn reserve_id(&mut self) -> u64 {
         self.next_id += 1;

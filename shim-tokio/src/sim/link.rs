@@ -9,7 +9,7 @@ use std::time::Duration;
 use shim_net::control::{self, Latency, LinkConfig};
 use shim_runtime::NodeId;
 
-use super::node;
+use super::topology::element;
 
 /// A handle on the link between two nodes, or on the rules of links that have none of their own.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +18,14 @@ pub struct Link {
     oneway: bool,
 }
 
-/// The link between `a` and `b`, in both directions.
+/// The link between `a` and `b`, in both directions. Either may also be a router or a switch: the rules of the way to a
+/// switch hold for everything on that way.
 ///
 /// # Panics
 /// Where there is no such node.
 #[track_caller]
 pub fn link(a: &str, b: &str) -> Link {
-    Link { between: Some((node::id(a), node::id(b))), oneway: false }
+    Link { between: Some((element(a), element(b))), oneway: false }
 }
 
 /// The link from `from` to `to`.
@@ -33,7 +34,7 @@ pub fn link(a: &str, b: &str) -> Link {
 /// Where there is no such node.
 #[track_caller]
 pub fn link_oneway(from: &str, to: &str) -> Link {
-    Link { between: Some((node::id(from), node::id(to))), oneway: true }
+    Link { between: Some((element(from), element(to))), oneway: true }
 }
 
 /// The rules of links that have none of their own.

@@ -21,6 +21,7 @@ mod network;
 mod node;
 #[cfg(feature = "process")]
 mod program;
+mod topology;
 
 pub use builder::{Builder, Failure, Report};
 pub use disk::{
@@ -39,6 +40,12 @@ pub use node::{
 #[cfg(feature = "process")]
 pub use program::{Process, ProcessInput, ProcessOutput, program};
 pub use shim_runtime::config::Policy;
+pub use topology::{
+    Action, Dependence, FirewallConfig, FirewallRule, NatConfig, NatMapping, PortAssignment, Protocol,
+    RouterBuilder, Subnet, SwitchBuilder, UnknownTcp, connect, connect_with, disconnect, nat_mappings,
+    restart_router, router, router_addresses, set_default_route, set_firewall, set_router_addresses, switch,
+    update_nat,
+};
 
 use std::time::Duration;
 

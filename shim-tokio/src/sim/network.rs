@@ -1,4 +1,4 @@
-//! The network as a test sees it: faults between sets of nodes, names, addresses, counts.
+//! The network as a test sees it: faults between sets of nodes, routers and switches, names, addresses, counts.
 //!
 //! Must not hold state: the network does. Invariant: a fault that is injected twice is the same as once.
 
@@ -15,37 +15,37 @@ use super::node::{self, NodeSet};
 /// Where there is no such node; so too for all faults below.
 #[track_caller]
 pub fn partition(a: impl Into<NodeSet>, b: impl Into<NodeSet>) {
-    control::partition(&a.into().ids(), &b.into().ids());
+    control::partition(&a.into().elements(), &b.into().elements());
 }
 
 /// Cuts the links from the nodes of `from` to those of `to`; the way back stays open.
 #[track_caller]
 pub fn partition_oneway(from: impl Into<NodeSet>, to: impl Into<NodeSet>) {
-    control::partition_oneway(&from.into().ids(), &to.into().ids());
+    control::partition_oneway(&from.into().elements(), &to.into().elements());
 }
 
 /// Undoes [`partition`].
 #[track_caller]
 pub fn repair(a: impl Into<NodeSet>, b: impl Into<NodeSet>) {
-    control::repair(&a.into().ids(), &b.into().ids());
+    control::repair(&a.into().elements(), &b.into().elements());
 }
 
 /// Undoes [`partition_oneway`].
 #[track_caller]
 pub fn repair_oneway(from: impl Into<NodeSet>, to: impl Into<NodeSet>) {
-    control::repair_oneway(&from.into().ids(), &to.into().ids());
+    control::repair_oneway(&from.into().elements(), &to.into().elements());
 }
 
 /// Keeps all packets between the nodes of `a` and those of `b` until [`release`].
 #[track_caller]
 pub fn hold(a: impl Into<NodeSet>, b: impl Into<NodeSet>) {
-    control::hold(&a.into().ids(), &b.into().ids());
+    control::hold(&a.into().elements(), &b.into().elements());
 }
 
 /// Ends [`hold`]: what was kept is sent now.
 #[track_caller]
 pub fn release(a: impl Into<NodeSet>, b: impl Into<NodeSet>) {
-    control::release(&a.into().ids(), &b.into().ids());
+    control::release(&a.into().elements(), &b.into().elements());
 }
 
 /// Ends every partition and every hold.

@@ -67,6 +67,12 @@ impl NodeSet {
     pub(crate) fn ids(&self) -> Vec<NodeId> {
         self.names.iter().map(|name| id(name)).collect()
     }
+
+    /// The numbers in the network of the nodes, routers and switches.
+    #[track_caller]
+    pub(crate) fn elements(&self) -> Vec<NodeId> {
+        self.names.iter().map(|name| super::topology::element(name)).collect()
+    }
 }
 
 #[track_caller]
@@ -87,17 +93,30 @@ pub struct NodeBuilder {
     addresses: Vec<IpAddr>,
     image: Option<Image>,
     pass_through: Vec<PathBuf>,
+    switches: Vec<String>,
 }
 
 /// Begins a node called `name`; the name resolves to its addresses.
 pub fn node(name: impl Into<String>) -> NodeBuilder {
-    NodeBuilder { name: name.into(), addresses: Vec::new(), image: None, pass_through: Vec::new() }
+    NodeBuilder {
+        name: name.into(),
+        addresses: Vec::new(),
+        image: None,
+        pass_through: Vec::new(),
+        switches: Vec::new(),
+    }
 }
 
 impl NodeBuilder {
     /// Gives the node an address, beside or instead of those that it would be given.
     pub fn ip(mut self, address: IpAddr) -> NodeBuilder {
         self.addresses.push(address);
+        self
+    }
+
+    /// Plugs the node into this switch, instead of the internet. The first one named is the default route.
+    pub fn switch(mut self, switch: impl Into<String>) -> NodeBuilder {
+        self.switches.push(switch.into());
         self
     }
 
@@ -117,6 +136,7 @@ impl NodeBuilder {
     fn make(self, main: NodeMain) -> NodeId {
         // The node is entered into the network before its main function runs: it starts when it is polled.
         let id = node::spawn_node(&self.name, main);
+        super::topology::place(id, &self.switches);
         if !self.addresses.is_empty() {
             shim_net::control::set_addresses(id, self.addresses);
         }

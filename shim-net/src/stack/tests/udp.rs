@@ -72,7 +72,7 @@ fn a_connected_socket_hears_its_peer_only_and_learns_of_refusal() {
 fn batches_are_cut_and_marked() {
     let mut pair = Pair::new();
     let (client, server) = (socket(&mut pair, Client, 0), socket(&mut pair, Server, 53));
-    let extra = SendExtra { segment_size: Some(1000), ecn: 2, source: None };
+    let extra = SendExtra { segment_size: Some(1000), ecn: Some(2), source: None };
     assert_eq!(send_extra(&mut pair, client, &[7; 2500], address(Server, 53), extra), Ok(2500));
     pair.run_millis(20);
     let mut buffer = [0; 2000];
