@@ -22,7 +22,6 @@ use crate::netstat;
 use crate::packet::Packet;
 
 pub use crate::fabric::Stats;
-<<<<<<< HEAD
 pub use crate::fabric::link::{
     Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue, Red,
     Schedule, Step,
@@ -36,10 +35,7 @@ pub mod links {
     };
     pub use crate::fabric::link::presets;
 }
-=======
-pub use crate::fabric::link::{Latency, LinkConfig};
 pub use crate::stack::tcp::ecn::TcpEcn;
->>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
 
 /// What a fault record in the trace is about.
 #[repr(u64)]

@@ -365,12 +365,9 @@ impl Options {
             | Name::Domain
             | Name::Protocol
             | Name::AcceptsConnections
-<<<<<<< HEAD
             | Name::Mtu
-            | Name::MtuV6 => {
-=======
+            | Name::MtuV6
             | Name::TcpInfo => {
->>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
                 return Err(Errno::ENOPROTOOPT);
             }
             _ => {
@@ -414,11 +411,8 @@ impl Options {
             Name::FreeBind => int(self.free_bind.into()),
             Name::Tos | Name::TrafficClass => int(self.tos.into()),
             Name::UdpSegment => int(self.udp_segment.into()),
-<<<<<<< HEAD
             Name::DontFragmentV6 => int(self.dont_fragment.into()),
-=======
             Name::Congestion => Ok(Value::Bytes(self.congestion.name().as_bytes().to_vec())),
->>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
             Name::UdpReceiveOffload => int(self.udp_receive_offload.into()),
             _ => Ok(self.stored.get(&name).cloned().unwrap_or_else(|| default(name))),
         }

@@ -208,18 +208,6 @@ impl Stack {
         let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let most = if to.is_ipv4() { 65_507 } else { 65_527 };
         let each = if segment > 0 { segment.min(data.len()) } else { data.len() };
-<<<<<<< HEAD
-        let overhead = if to.is_ipv4() { 28 } else { 48 };
-        let whole = dont_fragment || segment > 0;
-        let mtu = if probes { self.interface_mtu(to.ip()) } else { self.path_mtu(to.ip(), now) };
-        if data.len() > most || (whole && each + overhead > mtu) {
-            return Err(Errno::EMSGSIZE);
-        }
-        if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
-            return Err(Errno::EINVAL);
-        }
-=======
->>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
         let source = match extra.source.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified()) {
             Some(ip) if !self.owns(ip) && to.is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
@@ -235,7 +223,8 @@ impl Stack {
         };
         let overhead = if to.is_ipv4() { 28 } else { 48 };
         let whole = dont_fragment || segment > 0;
-        if data.len() > most || (whole && each + overhead > self.path_mtu(to.ip())) {
+        let mtu = if probes { self.interface_mtu(to.ip()) } else { self.path_mtu(to.ip(), now) };
+        if data.len() > most || (whole && each + overhead > mtu) {
             return Err(Errno::EMSGSIZE);
         }
         if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {

@@ -30,13 +30,8 @@ pub use disk::{
 };
 pub use link::{Link, default_link, link, link_oneway};
 pub use network::{
-<<<<<<< HEAD
-    NetworkStats, addresses, capture, capture_secrets, heal, hold, lookup, network_stats, partition,
-    partition_oneway, register_name, release, repair, repair_oneway, set_addresses,
-=======
-    NetworkStats, TcpEcn, addresses, heal, hold, lookup, network_stats, partition, partition_oneway,
-    register_name, release, repair, repair_oneway, set_addresses, set_tcp_ecn,
->>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
+    NetworkStats, TcpEcn, addresses, capture, capture_secrets, heal, hold, lookup, network_stats, partition,
+    partition_oneway, register_name, release, repair, repair_oneway, set_addresses, set_name, set_tcp_ecn,
 };
 pub use node::{
     NodeBuilder, NodeSet, bounce, client, crash, host, is_running, kill, node, pause, power_off, resume,

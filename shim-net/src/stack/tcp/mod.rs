@@ -30,11 +30,8 @@ mod handshake;
 mod info;
 mod listen;
 mod output;
-<<<<<<< HEAD
 mod path_mtu;
-=======
 mod recovery;
->>>>>>> 7849bdd7dcd14044029107178625a43efb17cef4
 mod retransmit;
 mod scoreboard;
 mod tcb;
