@@ -1,3 +1,4 @@
 //! Database servers for simulations.
 
 pub mod engine;
+pub mod mysql;
