@@ -398,6 +398,30 @@ impl Session {
         .await
     }
 
+    /// Lets `job` look at what the session sees; it must not change anything.
+    ///
+    /// # Errors
+    /// What `job` fails with; the transaction goes on.
+    pub async fn inspect<T, F>(&mut self, job: F) -> Result<T>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.abandon().await;
+        let backend = self.take_backend()?;
+        let job = spawn_blocking(move || {
+            let result = job(&backend.connection);
+            (backend, result)
+        });
+        let (backend, result) = job.await.map_err(|error| lost(&error))?;
+        self.backend = Some(backend);
+        result.map_err(|error| match error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => SqlError::internal(message),
+            rusqlite::Error::SqlInputError { msg, .. } => SqlError::internal(msg),
+            other => SqlError::internal(other),
+        })
+    }
+
     fn take_backend(&mut self) -> Result<Backend> {
         self.backend
             .take()

@@ -75,6 +75,15 @@ pub fn register_name(name: &str, node: &str) {
     control::register_name(name, node::id(node));
 }
 
+/// Lets `name` resolve to `addresses` and to nothing else, as when a DNS record is changed; to none, nobody has the name.
+pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
+    if addresses.is_empty() {
+        control::remove_name(name);
+    } else {
+        control::set_name(name, addresses);
+    }
+}
+
 /// The addresses of the node called `node`, without its loopback.
 ///
 /// # Panics
