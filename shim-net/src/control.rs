@@ -6,6 +6,7 @@
 pub mod topology;
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use shim_runtime::device;
 use shim_runtime::device::DeviceContext;
@@ -21,7 +22,19 @@ use crate::netstat;
 use crate::packet::Packet;
 
 pub use crate::fabric::Stats;
-pub use crate::fabric::link::{Latency, LinkConfig};
+pub use crate::fabric::link::{
+    Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue, Red,
+    Schedule, Step,
+};
+
+/// The rules of links: everything that a [`LinkConfig`] is made of, and networks as they were measured.
+pub mod links {
+    pub use super::{
+        Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue,
+        Red, Schedule, Step,
+    };
+    pub use crate::fabric::link::presets;
+}
 pub use crate::stack::tcp::ecn::TcpEcn;
 
 /// What a fault record in the trace is about.
@@ -202,6 +215,30 @@ pub fn addresses(node: NodeId) -> Vec<IpAddr> {
 /// Sets the largest packet of `node`'s interface.
 pub fn set_mtu_bytes(node: NodeId, mtu: usize) {
     with(|net, _| net.stack(node.0).mtu = mtu.clamp(576, 65_535));
+}
+
+/// Writes every packet from now on to the machine's file `path` (pcapng). What was captured before ends there.
+///
+/// # Panics
+/// Where the file cannot be made, or, later, written.
+///
+/// # Determinism
+/// Changes nothing of the run.
+pub fn capture(path: &Path) {
+    with(|net, cx| net.capture(path, cx));
+}
+
+/// Puts lines of a key log (as in `SSLKEYLOGFILE`) into the capture, where there is one: packets after them can be
+/// decrypted.
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn capture_secrets(key_log: &str) {
+    with(|net, _| {
+        if let Some(capture) = &mut net.fabric.capture {
+            capture.secrets(key_log);
+        }
+    });
 }
 
 /// How many packets met which fate so far.

@@ -121,6 +121,8 @@ names! {
     ReceiveTos = IPPROTO_IP IP_RECVTOS,
     /// `IP_MTU_DISCOVER`
     MtuDiscover = IPPROTO_IP IP_MTU_DISCOVER,
+    /// `IP_MTU`, read only, of connected sockets.
+    Mtu = IPPROTO_IP IP_MTU,
     /// `IP_MULTICAST_TTL`, stored.
     MulticastTtl = IPPROTO_IP IP_MULTICAST_TTL,
     /// `IP_MULTICAST_LOOP`, stored.
@@ -151,6 +153,8 @@ names! {
     ReceiveTrafficClass = IPPROTO_IPV6 IPV6_RECVTCLASS,
     /// `IPV6_MTU_DISCOVER`
     MtuDiscoverV6 = IPPROTO_IPV6 IPV6_MTU_DISCOVER,
+    /// `IPV6_MTU`, read only, of connected sockets.
+    MtuV6 = IPPROTO_IPV6 IPV6_MTU,
     /// `IPV6_DONTFRAG`
     DontFragmentV6 = IPPROTO_IPV6 IPV6_DONTFRAG,
     /// `IPV6_RECVERR`, stored.
@@ -207,6 +211,34 @@ pub(crate) const TCP_BUFFER: usize = 2 << 20;
 /// The default of `SO_RCVBUF` and `SO_SNDBUF` of a UDP or Unix socket, and the most that can be asked for.
 pub(crate) const CORE_BUFFER: usize = 212_992;
 
+/// `IP_MTU_DISCOVER`: what a socket does with what is known of the way to its peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MtuDiscovery {
+    /// Fragments whatever is too long.
+    Dont,
+    /// Fragments what is longer than the way is known to take. (Linux forbids routers to fragment the rest; here they
+    /// may, so that no first datagram is lost on a narrow way.)
+    Want,
+    /// Forbids fragments, and refuses what is longer than the way is known to take.
+    Do,
+    /// Forbids fragments, and finds out by itself what the way takes.
+    Probe,
+}
+
+impl MtuDiscovery {
+    fn from_raw(mode: i32) -> Result<MtuDiscovery> {
+        match mode {
+            libc::IP_PMTUDISC_DONT | libc::IP_PMTUDISC_INTERFACE | libc::IP_PMTUDISC_OMIT => {
+                Ok(MtuDiscovery::Dont)
+            }
+            libc::IP_PMTUDISC_WANT => Ok(MtuDiscovery::Want),
+            libc::IP_PMTUDISC_DO => Ok(MtuDiscovery::Do),
+            libc::IP_PMTUDISC_PROBE => Ok(MtuDiscovery::Probe),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
 /// What a socket's options are set to.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -229,6 +261,8 @@ pub(crate) struct Options {
     pub(crate) only_v6: bool,
     pub(crate) free_bind: bool,
     pub(crate) tos: u8,
+    pub(crate) mtu_discovery: MtuDiscovery,
+    /// `IPV6_DONTFRAG`.
     pub(crate) dont_fragment: bool,
     pub(crate) congestion: Algorithm,
     pub(crate) tcp_ecn: TcpEcn,
@@ -262,6 +296,7 @@ impl Options {
             only_v6: false,
             free_bind: false,
             tos: 0,
+            mtu_discovery: MtuDiscovery::Want,
             dont_fragment: false,
             congestion: Algorithm::default(),
             tcp_ecn: TcpEcn::default(),
@@ -317,12 +352,9 @@ impl Options {
                 _ => return Err(Errno::EINVAL),
             },
             Name::UdpReceiveOffload => self.udp_receive_offload = value.flag()?,
-            Name::MtuDiscover | Name::MtuDiscoverV6 | Name::DontFragmentV6 => {
-                let mode = value.int()?;
-                self.dont_fragment = match name {
-                    Name::DontFragmentV6 => mode != 0,
-                    _ => mode == libc::IP_PMTUDISC_DO || mode == libc::IP_PMTUDISC_PROBE,
-                };
+            Name::DontFragmentV6 => self.dont_fragment = value.flag()?,
+            Name::MtuDiscover | Name::MtuDiscoverV6 => {
+                self.mtu_discovery = MtuDiscovery::from_raw(value.int()?)?;
                 self.stored.insert(name, value);
             }
             Name::Ttl if value.positive(255).is_err() && value != Value::Int(-1) => {
@@ -333,6 +365,8 @@ impl Options {
             | Name::Domain
             | Name::Protocol
             | Name::AcceptsConnections
+            | Name::Mtu
+            | Name::MtuV6
             | Name::TcpInfo => {
                 return Err(Errno::ENOPROTOOPT);
             }
@@ -341,6 +375,11 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// Whether its packets must not be fragmented.
+    pub(crate) fn forbids_fragments(&self) -> bool {
+        self.dont_fragment || matches!(self.mtu_discovery, MtuDiscovery::Do | MtuDiscovery::Probe)
     }
 
     /// Whether errors come back to a socket that is not connected.
@@ -372,6 +411,7 @@ impl Options {
             Name::FreeBind => int(self.free_bind.into()),
             Name::Tos | Name::TrafficClass => int(self.tos.into()),
             Name::UdpSegment => int(self.udp_segment.into()),
+            Name::DontFragmentV6 => int(self.dont_fragment.into()),
             Name::Congestion => Ok(Value::Bytes(self.congestion.name().as_bytes().to_vec())),
             Name::UdpReceiveOffload => int(self.udp_receive_offload.into()),
             _ => Ok(self.stored.get(&name).cloned().unwrap_or_else(|| default(name))),

@@ -10,11 +10,13 @@ use shim_runtime::clock::SimTime;
 
 use super::buffer::Sink;
 use super::datagrams::{Datagram, Datagrams, Joining, fits_a_batch};
+use super::options::MtuDiscovery;
 use super::readiness::Events;
 use super::socket::{Addr, Core, Domain, Inner, SocketId};
 use super::table::Flow;
 use super::{Stack, is_broadcast};
 use crate::error::{Errno, Result};
+use crate::fragment::train;
 use crate::packet::{Body, Packet, Reason, Unreachable, wire};
 
 /// What only a UDP socket has.
@@ -92,7 +94,7 @@ impl Udp {
 }
 
 /// Whether what comes from `from` is for a socket that is connected to `peer`, whose port may be any.
-fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
+pub(crate) fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
     peer.ip() == from.ip() && (peer.port() == 0 || peer.port() == from.port())
 }
 
@@ -186,6 +188,7 @@ impl Stack {
         data: Bytes,
         to: Option<SocketAddr>,
         extra: SendExtra,
+        now: SimTime,
     ) -> Result<usize> {
         let to = self.udp_destination(id, to)?;
         let socket = self.table.find_mut(id)?;
@@ -199,7 +202,8 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let options = &socket.core.options;
-        let (tos, dont_fragment, free_bind) = (options.tos, options.dont_fragment, options.free_bind);
+        let (tos, dont_fragment, free_bind) = (options.tos, options.forbids_fragments(), options.free_bind);
+        let probes = options.mtu_discovery == MtuDiscovery::Probe;
         let segment = extra.segment_size.unwrap_or(options.udp_segment) as usize;
         let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let most = if to.is_ipv4() { 65_507 } else { 65_527 };
@@ -219,7 +223,8 @@ impl Stack {
         };
         let overhead = if to.is_ipv4() { 28 } else { 48 };
         let whole = dont_fragment || segment > 0;
-        if data.len() > most || (whole && each + overhead > self.path_mtu(to.ip())) {
+        let mtu = if probes { self.interface_mtu(to.ip()) } else { self.path_mtu(to.ip(), now) };
+        if data.len() > most || (whole && each + overhead > mtu) {
             return Err(Errno::EMSGSIZE);
         }
         if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
@@ -237,8 +242,11 @@ impl Stack {
         loop {
             let piece =
                 if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
+            let fits = piece.len() + overhead <= mtu;
             let body = Body::Udp(piece);
-            self.fx.outbox.push_back(Packet { source, destination: to, ecn, dont_fragment, body });
+            let packet = Packet { source, destination: to, ecn, dont_fragment, body };
+            let packet = if fits { packet } else { train(packet, mtu, self.next_fragment_id()) };
+            self.fx.outbox.push_back(packet);
             if rest.is_empty() {
                 return Ok(len);
             }
@@ -337,6 +345,7 @@ impl Stack {
                 let errno = match icmp.reason {
                     Reason::Port => Errno::ECONNREFUSED,
                     Reason::Host => Errno::EHOSTUNREACH,
+                    Reason::TooBig(_) => Errno::EMSGSIZE,
                 };
                 socket.core.fail(errno, &mut self.fx);
             }

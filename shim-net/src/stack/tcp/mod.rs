@@ -30,6 +30,7 @@ mod handshake;
 mod info;
 mod listen;
 mod output;
+mod path_mtu;
 mod recovery;
 mod retransmit;
 mod scoreboard;
