@@ -17,7 +17,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 async fn connect(server: &Server) -> Client {
-    let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.expect("the server lets us in");
+    let (client, connection) =
+        tokio_postgres::connect(&server.url(), NoTls).await.expect("the server lets us in");
     tokio::spawn(connection);
     client
 }
@@ -30,23 +31,34 @@ async fn statements_have_types_and_rows_have_columns() {
         .batch_execute("CREATE TABLE t (id UUID PRIMARY KEY, at TIMESTAMPTZ NOT NULL, tags TEXT[], note VARCHAR(9), data JSONB)")
         .await
         .expect("a table");
-    let statement = client.prepare("INSERT INTO t VALUES ($1, $2, $3, $4, $5) RETURNING at").await.expect("a statement");
+    let statement =
+        client.prepare("INSERT INTO t VALUES ($1, $2, $3, $4, $5) RETURNING at").await.expect("a statement");
     let types = [Type::UUID, Type::TIMESTAMPTZ, Type::TEXT_ARRAY, Type::VARCHAR, Type::JSONB];
     assert_eq!(statement.params(), types);
     assert_eq!(statement.columns()[0].name(), "at");
     assert_eq!(*statement.columns()[0].type_(), Type::TIMESTAMPTZ);
     let (id, at) = (Uuid::from_u128(7), Utc.with_ymd_and_hms(2024, 5, 6, 7, 8, 9).unwrap());
     let data = serde_json::json!({"x": [1, 2]});
-    let row = client.query_one(&statement, &[&id, &at, &vec!["a", "b"], &"note", &data]).await.expect("a row");
+    let row =
+        client.query_one(&statement, &[&id, &at, &vec!["a", "b"], &"note", &data]).await.expect("a row");
     assert_eq!(row.get::<_, DateTime<Utc>>(0), at);
-    let row = client.query_one("SELECT *, tags[2] AS second, data->'x' AS x FROM t WHERE id = $1", &[&id]).await.expect("a row");
+    let row = client
+        .query_one("SELECT *, tags[2] AS second, data->'x' AS x FROM t WHERE id = $1", &[&id])
+        .await
+        .expect("a row");
     assert_eq!(row.get::<_, Uuid>("id"), id);
     assert_eq!(row.get::<_, Vec<String>>("tags"), ["a", "b"]);
     assert_eq!(row.get::<_, String>("second"), "b");
     assert_eq!(row.get::<_, serde_json::Value>("x"), serde_json::json!([1, 2]));
-    let error = client.execute(&statement, &[&id, &at, &Vec::<String>::new(), &None::<String>, &data]).await.expect_err("there is one");
+    let error = client
+        .execute(&statement, &[&id, &at, &Vec::<String>::new(), &None::<String>, &data])
+        .await
+        .expect_err("there is one");
     let error = error.as_db_error().expect("an error of the server");
-    assert_eq!((error.code(), error.constraint(), error.table()), (&SqlState::UNIQUE_VIOLATION, Some("t_pkey"), Some("t")));
+    assert_eq!(
+        (error.code(), error.constraint(), error.table()),
+        (&SqlState::UNIQUE_VIOLATION, Some("t_pkey"), Some("t"))
+    );
     let error = client.query("SELECT missing FROM t", &[]).await.expect_err("no such column");
     let error = error.as_db_error().expect("an error of the server");
     assert_eq!(error.code(), &SqlState::UNDEFINED_COLUMN);
@@ -74,10 +86,12 @@ async fn enums_are_looked_up() {
     let statement = client.prepare("INSERT INTO people VALUES ($1, $2)").await.expect("a statement");
     assert_eq!(statement.params()[1].name(), "mood");
     client.batch_execute("INSERT INTO people VALUES ('a', 'happy'), ('b', 'sad')").await.expect("rows");
-    let rows = client.query("SELECT name, mood::text FROM people ORDER BY people.mood", &[]).await.expect("rows");
+    let rows =
+        client.query("SELECT name, mood::text FROM people ORDER BY people.mood", &[]).await.expect("rows");
     let names: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(names, [("b".to_owned(), "sad".to_owned()), ("a".to_owned(), "happy".to_owned())]);
-    let error = client.batch_execute("INSERT INTO people VALUES ('c', 'angry')").await.expect_err("no such mood");
+    let error =
+        client.batch_execute("INSERT INTO people VALUES ('c', 'angry')").await.expect_err("no such mood");
     assert_eq!(error.code(), Some(&SqlState::INVALID_TEXT_REPRESENTATION));
 }
 
@@ -86,7 +100,8 @@ async fn portals_give_rows_in_portions() {
     let Some(server) = postgres().await else { return };
     let mut client = connect(&server).await;
     let transaction = client.transaction().await.expect("a transaction");
-    let statement = transaction.prepare("SELECT n FROM generate_series(1, 1000) AS n").await.expect("a statement");
+    let statement =
+        transaction.prepare("SELECT n FROM generate_series(1, 1000) AS n").await.expect("a statement");
     let (first, second) = (
         transaction.bind(&statement, &[]).await.expect("a portal"),
         transaction.bind(&statement, &[]).await.expect("a portal"),
@@ -118,7 +133,12 @@ async fn transactions_and_their_isolation() {
     let Some(server) = postgres().await else { return };
     let mut client = connect(&server).await;
     client.batch_execute("CREATE TABLE c (v INT); INSERT INTO c VALUES (0)").await.expect("a table");
-    let transaction = client.build_transaction().isolation_level(IsolationLevel::Serializable).start().await.expect("a transaction");
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::Serializable)
+        .start()
+        .await
+        .expect("a transaction");
     let level: String = transaction.query_one("SHOW transaction_isolation", &[]).await.expect("a row").get(0);
     assert_eq!(level, "serializable");
     transaction.execute("UPDATE c SET v = 1", &[]).await.expect("an update");
@@ -164,7 +184,8 @@ fn bytes_of(text: &'static str) -> bytes::Bytes {
 #[tokio::test]
 async fn notifications_interrupt_an_idle_connection() {
     let Some(server) = postgres().await else { return };
-    let (listener, mut connection) = tokio_postgres::connect(&server.url(), NoTls).await.expect("a connection");
+    let (listener, mut connection) =
+        tokio_postgres::connect(&server.url(), NoTls).await.expect("a connection");
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
@@ -207,7 +228,8 @@ async fn tls_by_rustls_and_scram() {
 async fn deadpool_recycles_and_times_out() {
     let Some(server) = postgres().await else { return };
     let config: Config = server.url().parse().expect("a url");
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Verified });
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Verified });
     let pool = Pool::builder(manager)
         .max_size(2)
         .runtime(Runtime::Tokio1)

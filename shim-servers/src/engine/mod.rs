@@ -22,10 +22,10 @@ mod types;
 mod violation;
 
 pub use advisory::{Advisory, AdvisoryKey};
-pub(crate) use catalog::{quote, sqlite_name};
 pub use catalog::{
     Catalog, Column, Constraint, EnumType, Generated, Index, Key, Relation, RelationKind, Sequence,
 };
+pub(crate) use catalog::{quote, sqlite_name};
 pub use channels::{Channels, Notification};
 pub use database::{Cluster, Database};
 pub use error::{Condition, Result, SqlError};

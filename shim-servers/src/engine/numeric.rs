@@ -25,7 +25,8 @@ impl Numeric {
     /// `22P02` with PostgreSQL's text.
     pub fn parse(text: &str) -> Result<Self> {
         let trimmed = text.trim();
-        let digits = trimmed.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
+        let digits =
+            trimmed.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
         let number = if digits { BigDecimal::from_str(trimmed).ok() } else { None };
         let number = number.ok_or_else(|| {
             let message = format!("invalid input syntax for type numeric: \"{text}\"");
@@ -111,7 +112,8 @@ impl Numeric {
         let (left_weight, left_first) = first_group(&self.0);
         let (right_weight, right_first) = first_group(&other.0);
         let quotient_weight = left_weight - right_weight - i64::from(left_first <= right_first);
-        let scale = (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(self.scale()).max(other.scale()).max(0);
+        let scale =
+            (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(self.scale()).max(other.scale()).max(0);
         let (left, left_scale) = self.0.as_bigint_and_exponent();
         let (right, right_scale) = other.0.as_bigint_and_exponent();
         let shift = scale + 1 + right_scale - left_scale;

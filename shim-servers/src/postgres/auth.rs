@@ -23,7 +23,11 @@ const MECHANISM: &str = "SCRAM-SHA-256";
 type Verdict = Result<(), SqlError>;
 
 /// Asks for what the options want; the outer failure is the socket's.
-pub(crate) async fn authenticate(options: &Postgres, messages: &mut Messages, user: &str) -> io::Result<Verdict> {
+pub(crate) async fn authenticate(
+    options: &Postgres,
+    messages: &mut Messages,
+    user: &str,
+) -> io::Result<Verdict> {
     let failed = || {
         let message = format!("password authentication failed for user \"{user}\"");
         Err(SqlError::new(Condition::InvalidPassword, message))
@@ -76,18 +80,23 @@ async fn ask(messages: &mut Messages, question: Ask) -> io::Result<Option<String
 }
 
 async fn scram(messages: &mut Messages, password: &str) -> io::Result<bool> {
-    let Some(answer_one) = answer(messages, Ask::SASL(vec![MECHANISM.to_owned()])).await? else { return Ok(false) };
+    let Some(answer_one) = answer(messages, Ask::SASL(vec![MECHANISM.to_owned()])).await? else {
+        return Ok(false);
+    };
     let Ok(initial) = answer_one.into_sasl_initial_response() else { return Ok(false) };
     let first = initial.data.map(|data| String::from_utf8_lossy(&data).into_owned()).unwrap_or_default();
     // `n,,n=user,r=nonce`: the header says whether the channel is bound.
     let mut parts = first.splitn(3, ',');
     let header = format!("{},{},", parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let Some(client_first) = parts.next().filter(|_| initial.auth_method == MECHANISM) else { return Ok(false) };
+    let Some(client_first) = parts.next().filter(|_| initial.auth_method == MECHANISM) else {
+        return Ok(false);
+    };
     let Some(client_nonce) = attribute(client_first, "r=") else { return Ok(false) };
     let salt = random::<16>()?;
     let nonce = format!("{client_nonce}{}", BASE64.encode(random::<18>()?));
     let server_first = format!("r={nonce},s={},i={ITERATIONS}", BASE64.encode(salt));
-    let Some(answer_two) = answer(messages, Ask::SASLContinue(Bytes::from(server_first.clone()))).await? else {
+    let Some(answer_two) = answer(messages, Ask::SASLContinue(Bytes::from(server_first.clone()))).await?
+    else {
         return Ok(false);
     };
     let Ok(response) = answer_two.into_sasl_response() else { return Ok(false) };

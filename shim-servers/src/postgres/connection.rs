@@ -265,7 +265,11 @@ impl Connection {
 }
 
 /// What a planner looks names up in.
-pub(crate) fn surroundings<'a>(catalog: &'a Catalog, search_path: &'a [String], text: &'a str) -> Surroundings<'a> {
+pub(crate) fn surroundings<'a>(
+    catalog: &'a Catalog,
+    search_path: &'a [String],
+    text: &'a str,
+) -> Surroundings<'a> {
     Surroundings { catalog, search_path, system: system::columns, version: VERSION, text }
 }
 
@@ -276,5 +280,9 @@ async fn stopped_for_good(shared: &crate::engine::Shared) {
 }
 
 fn push_notification(messages: &mut Messages, sent: Notification) -> io::Result<()> {
-    messages.push(&Out::NotificationResponse(NotificationResponse::new(sent.sender, sent.channel, sent.payload)))
+    messages.push(&Out::NotificationResponse(NotificationResponse::new(
+        sent.sender,
+        sent.channel,
+        sent.payload,
+    )))
 }

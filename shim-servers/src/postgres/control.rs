@@ -51,7 +51,9 @@ impl Control {
 
     /// The numbers of all sessions.
     pub fn sessions(&self) -> Vec<i32> {
-        self.cluster().map(|cluster| cluster.backends.all().iter().map(|found| found.id).collect()).unwrap_or_default()
+        self.cluster()
+            .map(|cluster| cluster.backends.all().iter().map(|found| found.id).collect())
+            .unwrap_or_default()
     }
 
     /// How many sessions there are.
@@ -93,7 +95,10 @@ impl Control {
 
     /// Whether the answer to this commit is to be lost.
     pub(crate) fn takes_answer(&self) -> bool {
-        let taken = self.inner.lost_answers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let taken = self
+            .inner
+            .lost_answers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if taken.is_ok() {
             self.inner.lost.fetch_add(1, Ordering::Relaxed);
         }

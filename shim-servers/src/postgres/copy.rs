@@ -25,12 +25,15 @@ struct Form {
 
 impl Form {
     fn of(options: &[CopyOption]) -> Result<Self> {
-        let csv = options.iter().any(|option| matches!(option, CopyOption::Format(name) if name.value.eq_ignore_ascii_case("csv")));
+        let csv = options.iter().any(
+            |option| matches!(option, CopyOption::Format(name) if name.value.eq_ignore_ascii_case("csv")),
+        );
         let (delimiter, null) = if csv { (',', "") } else { ('\t', "\\N") };
         let mut form = Self { csv, header: false, delimiter, null: null.to_owned(), quote: '"', escape: '"' };
         for option in options {
             match option {
-                CopyOption::Format(name) if ["csv", "text"].contains(&name.value.to_lowercase().as_str()) => {}
+                CopyOption::Format(name) if ["csv", "text"].contains(&name.value.to_lowercase().as_str()) => {
+                }
                 CopyOption::Header(on) => form.header = *on,
                 CopyOption::Delimiter(c) => form.delimiter = *c,
                 CopyOption::Null(text) => form.null.clone_from(text),
@@ -45,7 +48,12 @@ impl Form {
 
 impl Connection {
     /// Does a COPY; its command tag.
-    pub(super) async fn copy(&mut self, messages: &mut Messages, statement: &Statement, text: &str) -> Handled<String> {
+    pub(super) async fn copy(
+        &mut self,
+        messages: &mut Messages,
+        statement: &Statement,
+        text: &str,
+    ) -> Handled<String> {
         let Statement::Copy { source, to, target, options, legacy_options, .. } = statement else {
             return Err(SqlError::internal("no COPY").into());
         };
@@ -60,10 +68,17 @@ impl Connection {
         }
     }
 
-    async fn copy_out(&mut self, messages: &mut Messages, source: &CopySource, form: &Form) -> Handled<String> {
+    async fn copy_out(
+        &mut self,
+        messages: &mut Messages,
+        source: &CopySource,
+        form: &Form,
+    ) -> Handled<String> {
         let query = match source {
             CopySource::Query(query) => query.to_string(),
-            CopySource::Table { table_name, columns } if columns.is_empty() => format!("SELECT * FROM {table_name}"),
+            CopySource::Table { table_name, columns } if columns.is_empty() => {
+                format!("SELECT * FROM {table_name}")
+            }
             CopySource::Table { table_name, columns } => {
                 let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
                 format!("SELECT {} FROM {table_name}", columns.join(", "))
@@ -73,7 +88,13 @@ impl Connection {
         let statement = statements.first().ok_or_else(|| SqlError::internal("no query to copy"))?;
         let (plan, _) = self.plan(statement, &query, &[])?;
         let access = plan.access;
-        let work = Work { sql: plan.sql.clone(), access, target: plan.target.clone(), command: "COPY", ..Work::default() };
+        let work = Work {
+            sql: plan.sql.clone(),
+            access,
+            target: plan.target.clone(),
+            command: "COPY",
+            ..Work::default()
+        };
         self.session.start(work).await?;
         let width = plan.columns.len() as i16;
         messages.push(&Out::CopyOutResponse(CopyOutResponse::new(0, width, vec![0; plan.columns.len()])))?;
@@ -96,7 +117,13 @@ impl Connection {
         Ok(format!("COPY {count}"))
     }
 
-    async fn copy_in(&mut self, messages: &mut Messages, source: &CopySource, form: &Form, text: &str) -> Handled<String> {
+    async fn copy_in(
+        &mut self,
+        messages: &mut Messages,
+        source: &CopySource,
+        form: &Form,
+        text: &str,
+    ) -> Handled<String> {
         let CopySource::Table { table_name, columns } = source else {
             return Err(SqlError::new(Condition::SyntaxError, "COPY query cannot be used with FROM").into());
         };
@@ -120,11 +147,16 @@ impl Connection {
         }
         let listed: Vec<String> = names.iter().map(|name| quote(name)).collect();
         let places: Vec<String> = (1..=names.len()).map(|at| format!("${at}")).collect();
-        let insert = format!("INSERT INTO {table_name} ({}) VALUES ({})", listed.join(", "), places.join(", "));
+        let insert =
+            format!("INSERT INTO {table_name} ({}) VALUES ({})", listed.join(", "), places.join(", "));
         let statements = parse_text(&insert)?;
         let statement = statements.first().ok_or_else(|| SqlError::internal("no statement to copy with"))?;
         let (plan, _) = self.plan(statement, text, &types)?;
-        messages.push(&Out::CopyInResponse(CopyInResponse::new(0, names.len() as i16, vec![0; names.len()])))?;
+        messages.push(&Out::CopyInResponse(CopyInResponse::new(
+            0,
+            names.len() as i16,
+            vec![0; names.len()],
+        )))?;
         messages.flush().await?;
         let data = self.copied_data(messages).await?;
         let mut count: u64 = 0;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use pgwire::messages::data::{DataRow, FieldDescription, NoData, ParameterDescription, RowDescription};
 use pgwire::messages::extendedquery::{
-    Bind, BindComplete, CloseComplete, Execute, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_STATEMENT,
+    Bind, BindComplete, CloseComplete, Execute, Parse, ParseComplete, PortalSuspended,
+    TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In};
@@ -51,7 +52,12 @@ pub(crate) struct Portal {
 enum State {
     New,
     /// Rows that are here already; whether more can come; the rows that were sent.
-    Started { rows: VecDeque<Vec<Value>>, changed: Option<u64>, sent: u64, plan: Arc<Plan> },
+    Started {
+        rows: VecDeque<Vec<Value>>,
+        changed: Option<u64>,
+        sent: u64,
+        plan: Arc<Plan>,
+    },
     Done,
 }
 
@@ -62,7 +68,10 @@ pub(crate) fn parse_text(text: &str) -> Result<Vec<Statement>> {
 
 /// Whether a statement is planned, and not done by the server itself.
 pub(crate) fn is_planned(statement: &Statement) -> bool {
-    matches!(statement, Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
+    matches!(
+        statement,
+        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_)
+    )
 }
 
 impl Connection {
@@ -152,7 +161,12 @@ impl Connection {
         Ok(prepared)
     }
 
-    pub(crate) fn plan(&self, statement: &Statement, text: &str, given: &[SqlType]) -> Result<(Plan, Arc<Catalog>)> {
+    pub(crate) fn plan(
+        &self,
+        statement: &Statement,
+        text: &str,
+        given: &[SqlType],
+    ) -> Result<(Plan, Arc<Catalog>)> {
         let (catalog, path) = (self.session.catalog(), self.search_path());
         let plan = Planner::new(surroundings(&catalog, &path, text), given).plan(statement)?;
         Ok((plan, catalog))
@@ -160,7 +174,11 @@ impl Connection {
 
     fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
         self.statements.get(name).cloned().ok_or_else(|| {
-            let shown = if name.is_empty() { "unnamed prepared statement".to_owned() } else { format!("prepared statement \"{name}\"") };
+            let shown = if name.is_empty() {
+                "unnamed prepared statement".to_owned()
+            } else {
+                format!("prepared statement \"{name}\"")
+            };
             SqlError::new(Condition::InvalidSqlStatementName, format!("{shown} does not exist"))
         })
     }
@@ -264,7 +282,9 @@ impl Connection {
         let Some(name) = self.running.take() else { return Ok(()) };
         loop {
             let next = self.session.next_batch().await?;
-            let Some(Portal { state: State::Started { rows, changed, .. }, .. }) = self.portals.get_mut(&name) else {
+            let Some(Portal { state: State::Started { rows, changed, .. }, .. }) =
+                self.portals.get_mut(&name)
+            else {
                 return Ok(());
             };
             match next {
@@ -281,7 +301,9 @@ impl Connection {
     async fn fetch(&mut self, messages: &mut Messages, name: &str, limit: Option<u64>) -> Handled {
         let mut left = limit;
         loop {
-            let Some(portal) = self.portals.get_mut(name) else { return Err(SqlError::internal("no portal").into()) };
+            let Some(portal) = self.portals.get_mut(name) else {
+                return Err(SqlError::internal("no portal").into());
+            };
             let State::Started { rows, changed, sent, plan } = &mut portal.state else {
                 let message = format!("portal \"{name}\" cannot be run");
                 return Err(SqlError::new(Condition::ObjectNotInPrerequisiteState, message).into());
@@ -298,7 +320,8 @@ impl Connection {
                 }
             }
             if let Some(changed) = *changed {
-                let count = if plan.command == "SELECT" || !plan.columns.is_empty() { *sent } else { changed };
+                let count =
+                    if plan.command == "SELECT" || !plan.columns.is_empty() { *sent } else { changed };
                 portal.state = State::Done;
                 return self.complete(messages, &plan, count);
             }
@@ -306,7 +329,9 @@ impl Connection {
                 Ok(batch) => rows_of(&mut self.portals, name).extend(batch),
                 Err(count) => {
                     self.running = None;
-                    if let Some(Portal { state: State::Started { changed, .. }, .. }) = self.portals.get_mut(name) {
+                    if let Some(Portal { state: State::Started { changed, .. }, .. }) =
+                        self.portals.get_mut(name)
+                    {
                         *changed = Some(count);
                     }
                 }
@@ -322,12 +347,19 @@ impl Connection {
     pub(crate) fn complete(&mut self, messages: &mut Messages, plan: &Plan, count: u64) -> Handled {
         self.session.end_statement();
         self.take_new_settings(messages)?;
-        let tag = if plan.command == "INSERT" { format!("INSERT 0 {count}") } else { format!("{} {count}", plan.command) };
+        let tag = if plan.command == "INSERT" {
+            format!("INSERT 0 {count}")
+        } else {
+            format!("{} {count}", plan.command)
+        };
         Ok(messages.push(&Out::CommandComplete(CommandComplete::new(tag)))?)
     }
 }
 
-fn rows_of<'a>(portals: &'a mut std::collections::BTreeMap<String, Portal>, name: &str) -> &'a mut VecDeque<Vec<Value>> {
+fn rows_of<'a>(
+    portals: &'a mut std::collections::BTreeMap<String, Portal>,
+    name: &str,
+) -> &'a mut VecDeque<Vec<Value>> {
     match portals.get_mut(name) {
         Some(Portal { state: State::Started { rows, .. }, .. }) => rows,
         _ => unreachable!("invariant: the portal was started before its rows were fetched"),
@@ -359,13 +391,26 @@ pub(crate) fn describe_rows(messages: &mut Messages, columns: &[Output], formats
         let (table, number) = column.origin.unwrap_or((0, 0));
         let (ty, format) = (&column.ty, format_of(formats, at));
         let name = column.name.clone();
-        FieldDescription::new(name, table as i32, number, type_oid(ty), type_size(ty), type_modifier(ty), format)
+        FieldDescription::new(
+            name,
+            table as i32,
+            number,
+            type_oid(ty),
+            type_size(ty),
+            type_modifier(ty),
+            format,
+        )
     });
     Ok(messages.push(&Out::RowDescription(RowDescription::new(fields.collect())))?)
 }
 
 /// Sends one row.
-pub(crate) async fn send_row(messages: &mut Messages, row: &[Value], columns: &[Output], formats: &[i16]) -> Handled {
+pub(crate) async fn send_row(
+    messages: &mut Messages,
+    row: &[Value],
+    columns: &[Output],
+    formats: &[i16],
+) -> Handled {
     let mut data = BytesMut::new();
     for (at, (value, column)) in row.iter().zip(columns).enumerate() {
         wire::write(&column.ty, value, format_of(formats, at) == 1, &mut data).map_err(Failure::Sql)?;

@@ -48,7 +48,9 @@ impl Messages {
     pub(crate) async fn read(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
         loop {
             let decoded = PgWireFrontendMessage::decode(&mut self.input, &self.context);
-            if let Some(message) = decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))? {
+            if let Some(message) =
+                decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?
+            {
                 return Ok(Some(message));
             }
             if self.stream.read_buf(&mut self.input).await? == 0 {
@@ -70,7 +72,9 @@ impl Messages {
 
     /// Collects a message.
     pub(crate) fn push(&mut self, message: &PgWireBackendMessage) -> io::Result<()> {
-        message.encode(&mut self.output).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+        message
+            .encode(&mut self.output)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
     }
 
     /// Collects a failure.

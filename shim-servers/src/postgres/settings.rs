@@ -25,7 +25,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("intervalstyle", "postgres"),
     ("is_superuser", "on"),
     ("lc_collate", "C"),
-    ("lc_ctype", "C"),
+    ("lc_ctype", "C.UTF-8"),
     ("lock_timeout", "0"),
     ("max_identifier_length", "63"),
     ("row_security", "on"),
@@ -103,7 +103,8 @@ impl Settings {
 
     /// What the client is told at its start, and when it changes.
     pub(crate) fn reported(&self) -> Vec<(&'static str, &str)> {
-        let value = |name: &&'static str| self.values.get(&name.to_lowercase()).map(|value| (*name, value.as_str()));
+        let value =
+            |name: &&'static str| self.values.get(&name.to_lowercase()).map(|value| (*name, value.as_str()));
         REPORTED.iter().filter_map(value).collect()
     }
 
@@ -168,9 +169,13 @@ impl Settings {
         session.statement_timeout = self.timeout("statement_timeout");
         let is_on = |name: &str| self.values.get(name).is_some_and(|value| value == "on");
         session.default_read_only = is_on("default_transaction_read_only");
-        session.default_isolation =
-            self.values.get("default_transaction_isolation").and_then(|text| isolation(text)).unwrap_or_default();
-        let lock_timeout = session.lock_timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        session.default_isolation = self
+            .values
+            .get("default_transaction_isolation")
+            .and_then(|text| isolation(text))
+            .unwrap_or_default();
+        let lock_timeout =
+            session.lock_timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         session.shared.with(|state| {
             state.settings = self.values.clone();
             state.lock_timeout_ms = lock_timeout;
@@ -192,8 +197,16 @@ impl Settings {
 
 /// Settings of PostgreSQL that have no meaning here, and are taken.
 fn is_accepted(name: &str) -> bool {
-    ["work_mem", "maintenance_work_mem", "jit", "geqo", "max_parallel_workers_per_gather", "temp_buffers", "xmloption"]
-        .contains(&name)
+    [
+        "work_mem",
+        "maintenance_work_mem",
+        "jit",
+        "geqo",
+        "max_parallel_workers_per_gather",
+        "temp_buffers",
+        "xmloption",
+    ]
+    .contains(&name)
         || name.starts_with("enable_")
         || name.starts_with("log_")
         || name.starts_with("tcp_")
@@ -254,7 +267,9 @@ fn check(name: &str, value: String) -> Result<String> {
             return Err(SqlError::unsupported(format!("the DateStyle \"{value}\" (there is ISO)")));
         }
         "standard_conforming_strings" if value != "on" => return refuse(),
-        "lock_timeout" | "statement_timeout" | "idle_in_transaction_session_timeout" if milliseconds(&value).is_none() => {
+        "lock_timeout" | "statement_timeout" | "idle_in_transaction_session_timeout"
+            if milliseconds(&value).is_none() =>
+        {
             return refuse();
         }
         "default_transaction_isolation" if isolation(&value).is_none() => return refuse(),

@@ -7,7 +7,9 @@ use std::io;
 use std::sync::Arc;
 
 use pgwire::messages::cancel::CancelRequest;
-use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey, Startup};
+use pgwire::messages::startup::{
+    Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey, Startup,
+};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -62,7 +64,8 @@ async fn begin(server: Arc<Server>, stream: Box<dyn Stream>, first: &[u8], secur
         Some(In::Startup(startup)) => {
             messages.started();
             let Some(_admission) = server.admit() else {
-                let error = SqlError::new(Condition::TooManyConnections, "sorry, too many clients already").fatal();
+                let error =
+                    SqlError::new(Condition::TooManyConnections, "sorry, too many clients already").fatal();
                 messages.push_error(&error)?;
                 return messages.close().await;
             };

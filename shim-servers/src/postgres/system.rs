@@ -10,12 +10,23 @@ use crate::sql::oids::{BUILT_IN, type_modifier, type_oid, type_size};
 type Columns = &'static [(&'static str, &'static str)];
 
 const VIEWS: &[(&str, &str, Columns)] = &[
-    ("pg_catalog", "pg_database", &[("oid", "oid"), ("datname", "name"), ("datallowconn", "bool"), ("datistemplate", "bool")]),
+    (
+        "pg_catalog",
+        "pg_database",
+        &[("oid", "oid"), ("datname", "name"), ("datallowconn", "bool"), ("datistemplate", "bool")],
+    ),
     ("pg_catalog", "pg_namespace", &[("oid", "oid"), ("nspname", "name"), ("nspowner", "oid")]),
     (
         "pg_catalog",
         "pg_class",
-        &[("oid", "oid"), ("relname", "name"), ("relnamespace", "oid"), ("relkind", "char"), ("reltuples", "float4"), ("relowner", "oid")],
+        &[
+            ("oid", "oid"),
+            ("relname", "name"),
+            ("relnamespace", "oid"),
+            ("relkind", "char"),
+            ("reltuples", "float4"),
+            ("relowner", "oid"),
+        ],
     ),
     (
         "pg_catalog",
@@ -50,20 +61,35 @@ const VIEWS: &[(&str, &str, Columns)] = &[
             ("typlen", "int2"),
         ],
     ),
-    ("pg_catalog", "pg_enum", &[("oid", "oid"), ("enumtypid", "oid"), ("enumsortorder", "float4"), ("enumlabel", "name")]),
+    (
+        "pg_catalog",
+        "pg_enum",
+        &[("oid", "oid"), ("enumtypid", "oid"), ("enumsortorder", "float4"), ("enumlabel", "name")],
+    ),
     ("pg_catalog", "pg_range", &[("rngtypid", "oid"), ("rngsubtype", "oid")]),
     (
         "pg_catalog",
         "pg_index",
         &[("indexrelid", "oid"), ("indrelid", "oid"), ("indisunique", "bool"), ("indisprimary", "bool")],
     ),
-    ("pg_catalog", "pg_indexes", &[("schemaname", "name"), ("tablename", "name"), ("indexname", "name"), ("indexdef", "text")]),
+    (
+        "pg_catalog",
+        "pg_indexes",
+        &[("schemaname", "name"), ("tablename", "name"), ("indexname", "name"), ("indexdef", "text")],
+    ),
     ("pg_catalog", "pg_tables", &[("schemaname", "name"), ("tablename", "name"), ("tableowner", "name")]),
     ("pg_catalog", "pg_views", &[("schemaname", "name"), ("viewname", "name"), ("definition", "text")]),
     (
         "pg_catalog",
         "pg_constraint",
-        &[("oid", "oid"), ("conname", "name"), ("connamespace", "oid"), ("contype", "char"), ("conrelid", "oid"), ("confrelid", "oid")],
+        &[
+            ("oid", "oid"),
+            ("conname", "name"),
+            ("connamespace", "oid"),
+            ("contype", "char"),
+            ("conrelid", "oid"),
+            ("confrelid", "oid"),
+        ],
     ),
     (
         "pg_catalog",
@@ -79,14 +105,32 @@ const VIEWS: &[(&str, &str, Columns)] = &[
         ],
     ),
     ("pg_catalog", "pg_settings", &[("name", "text"), ("setting", "text")]),
-    ("pg_catalog", "pg_roles", &[("oid", "oid"), ("rolname", "name"), ("rolsuper", "bool"), ("rolcanlogin", "bool")]),
+    (
+        "pg_catalog",
+        "pg_roles",
+        &[("oid", "oid"), ("rolname", "name"), ("rolsuper", "bool"), ("rolcanlogin", "bool")],
+    ),
     ("pg_catalog", "pg_extension", &[("oid", "oid"), ("extname", "name"), ("extversion", "text")]),
-    ("pg_catalog", "pg_sequences", &[("schemaname", "name"), ("sequencename", "name"), ("start_value", "int8"), ("increment_by", "int8")]),
+    (
+        "pg_catalog",
+        "pg_sequences",
+        &[
+            ("schemaname", "name"),
+            ("sequencename", "name"),
+            ("start_value", "int8"),
+            ("increment_by", "int8"),
+        ],
+    ),
     ("information_schema", "schemata", &[("catalog_name", "name"), ("schema_name", "name")]),
     (
         "information_schema",
         "tables",
-        &[("table_catalog", "name"), ("table_schema", "name"), ("table_name", "name"), ("table_type", "text")],
+        &[
+            ("table_catalog", "name"),
+            ("table_schema", "name"),
+            ("table_name", "name"),
+            ("table_type", "text"),
+        ],
     ),
     (
         "information_schema",
@@ -106,12 +150,24 @@ const VIEWS: &[(&str, &str, Columns)] = &[
     (
         "information_schema",
         "table_constraints",
-        &[("constraint_schema", "name"), ("constraint_name", "name"), ("table_schema", "name"), ("table_name", "name"), ("constraint_type", "text")],
+        &[
+            ("constraint_schema", "name"),
+            ("constraint_name", "name"),
+            ("table_schema", "name"),
+            ("table_name", "name"),
+            ("constraint_type", "text"),
+        ],
     ),
     (
         "information_schema",
         "key_column_usage",
-        &[("constraint_name", "name"), ("table_schema", "name"), ("table_name", "name"), ("column_name", "name"), ("ordinal_position", "int4")],
+        &[
+            ("constraint_name", "name"),
+            ("table_schema", "name"),
+            ("table_name", "name"),
+            ("column_name", "name"),
+            ("ordinal_position", "int4"),
+        ],
     ),
 ];
 
@@ -136,45 +192,88 @@ pub(crate) fn rows(shared: &Shared, name: &str) -> Result<Json> {
         "pg_type" => types(&catalog),
         "pg_enum" => enums(&catalog),
         "pg_range" | "pg_extension" => Vec::new(),
-        "pg_index" => catalog.indexes.iter().map(|(key, index)| {
-            let table = catalog.relations.get(&index.table);
-            let primary = table.and_then(|table| table.constraint(&key.1)).is_some_and(is_primary);
-            json!([index.oid, table.map(|table| table.oid), i32::from(index.unique), i32::from(primary)])
-        }).collect(),
-        "pg_indexes" => catalog.indexes.iter().map(|(key, index)| {
-            let unique = if index.unique { "UNIQUE " } else { "" };
-            let columns = index.columns.join(", ");
-            let text = format!("CREATE {unique}INDEX {} ON {}.{} USING btree ({columns})", key.1, key.0, index.table.1);
-            json!([key.0, index.table.1, key.1, text])
-        }).collect(),
-        "pg_tables" => relations(&catalog, true).map(|found| json!([found.schema, found.name, shared.user])).collect(),
-        "pg_views" => relations(&catalog, false).map(|found| {
-            let RelationKind::View(text) = &found.kind else { return json!([]) };
-            json!([found.schema, found.name, text])
-        }).collect(),
+        "pg_index" => catalog
+            .indexes
+            .iter()
+            .map(|(key, index)| {
+                let table = catalog.relations.get(&index.table);
+                let primary = table.and_then(|table| table.constraint(&key.1)).is_some_and(is_primary);
+                json!([index.oid, table.map(|table| table.oid), i32::from(index.unique), i32::from(primary)])
+            })
+            .collect(),
+        "pg_indexes" => catalog
+            .indexes
+            .iter()
+            .map(|(key, index)| {
+                let unique = if index.unique { "UNIQUE " } else { "" };
+                let columns = index.columns.join(", ");
+                let text = format!(
+                    "CREATE {unique}INDEX {} ON {}.{} USING btree ({columns})",
+                    key.1, key.0, index.table.1
+                );
+                json!([key.0, index.table.1, key.1, text])
+            })
+            .collect(),
+        "pg_tables" => {
+            relations(&catalog, true).map(|found| json!([found.schema, found.name, shared.user])).collect()
+        }
+        "pg_views" => relations(&catalog, false)
+            .map(|found| {
+                let RelationKind::View(text) = &found.kind else { return json!([]) };
+                json!([found.schema, found.name, text])
+            })
+            .collect(),
         "pg_constraint" => constraints(&catalog),
         "pg_stat_activity" => activity(shared),
-        "pg_settings" => shared.with(|state| state.settings.iter().map(|(name, value)| json!([name, value])).collect()),
+        "pg_settings" => {
+            shared.with(|state| state.settings.iter().map(|(name, value)| json!([name, value])).collect())
+        }
         "pg_roles" => vec![json!([10, shared.user, 1, 1])],
-        "pg_sequences" => catalog.sequences.iter().map(|(key, found)| json!([key.0, key.1, found.start, found.increment])).collect(),
+        "pg_sequences" => catalog
+            .sequences
+            .iter()
+            .map(|(key, found)| json!([key.0, key.1, found.start, found.increment]))
+            .collect(),
         "schemata" => schemas(&catalog).map(|(_, name)| json!([database, name])).collect(),
-        "tables" => catalog.relations.values().map(|found| {
-            let kind = if found.kind == RelationKind::Table { "BASE TABLE" } else { "VIEW" };
-            json!([database, found.schema, found.name, kind])
-        }).collect(),
+        "tables" => catalog
+            .relations
+            .values()
+            .map(|found| {
+                let kind = if found.kind == RelationKind::Table { "BASE TABLE" } else { "VIEW" };
+                json!([database, found.schema, found.name, kind])
+            })
+            .collect(),
         "columns" => columns_of_all(&catalog, database),
-        "table_constraints" => catalog.relations.values().flat_map(|found| {
-            found.constraints.iter().map(|constraint| {
-                json!([found.schema, constraint.name(), found.schema, found.name, constraint_kind(constraint).1])
+        "table_constraints" => catalog
+            .relations
+            .values()
+            .flat_map(|found| {
+                found.constraints.iter().map(|constraint| {
+                    json!([
+                        found.schema,
+                        constraint.name(),
+                        found.schema,
+                        found.name,
+                        constraint_kind(constraint).1
+                    ])
+                })
             })
-        }).collect(),
-        "key_column_usage" => catalog.relations.values().flat_map(|found| {
-            found.constraints.iter().flat_map(|constraint| {
-                key_columns(constraint).iter().enumerate().map(|(at, column)| {
-                    json!([constraint.name(), found.schema, found.name, column, at + 1])
-                }).collect::<Vec<_>>()
+            .collect(),
+        "key_column_usage" => catalog
+            .relations
+            .values()
+            .flat_map(|found| {
+                found.constraints.iter().flat_map(|constraint| {
+                    key_columns(constraint)
+                        .iter()
+                        .enumerate()
+                        .map(|(at, column)| {
+                            json!([constraint.name(), found.schema, found.name, column, at + 1])
+                        })
+                        .collect::<Vec<_>>()
+                })
             })
-        }).collect(),
+            .collect(),
         "regclass" => names(&catalog),
         "regtype" => type_names(&catalog),
         other => return Err(SqlError::internal(format!("no system view {other}"))),
@@ -194,7 +293,10 @@ fn schema_oid(catalog: &Catalog, name: &str) -> usize {
     schemas(catalog).find(|(_, known)| known == name).map_or(0, |(oid, _)| oid)
 }
 
-fn relations(catalog: &Catalog, tables: bool) -> impl Iterator<Item = &std::sync::Arc<crate::engine::Relation>> {
+fn relations(
+    catalog: &Catalog,
+    tables: bool,
+) -> impl Iterator<Item = &std::sync::Arc<crate::engine::Relation>> {
     catalog.relations.values().filter(move |found| (found.kind == RelationKind::Table) == tables)
 }
 
@@ -203,7 +305,9 @@ fn is_primary(constraint: &Constraint) -> bool {
 }
 
 fn classes(catalog: &Catalog) -> Vec<Json> {
-    let row = |oid: u32, schema: &str, name: &str, kind: &str| json!([oid, name, schema_oid(catalog, schema), kind, -1.0, 10]);
+    let row = |oid: u32, schema: &str, name: &str, kind: &str| {
+        json!([oid, name, schema_oid(catalog, schema), kind, -1.0, 10])
+    };
     let tables = catalog.relations.values().map(|found| {
         let kind = if found.kind == RelationKind::Table { "r" } else { "v" };
         row(found.oid, &found.schema, &found.name, kind)
@@ -261,7 +365,9 @@ fn types(catalog: &Catalog) -> Vec<Json> {
 fn enums(catalog: &Catalog) -> Vec<Json> {
     let rows = catalog.enums.values().flat_map(|found| {
         let labels = found.labels.iter().enumerate();
-        labels.map(|(at, label)| json!([u64::from(found.oid) * 1000 + at as u64, found.oid, at as f64 + 1.0, label]))
+        labels.map(|(at, label)| {
+            json!([u64::from(found.oid) * 1000 + at as u64, found.oid, at as f64 + 1.0, label])
+        })
     });
     rows.collect()
 }
@@ -288,7 +394,9 @@ fn constraints(catalog: &Catalog) -> Vec<Json> {
     let rows = catalog.relations.values().flat_map(|found| {
         found.constraints.iter().enumerate().map(move |(at, constraint)| {
             let referred = match constraint {
-                Constraint::ForeignKey { table, .. } => catalog.relations.get(table).map_or(0, |found| found.oid),
+                Constraint::ForeignKey { table, .. } => {
+                    catalog.relations.get(table).map_or(0, |found| found.oid)
+                }
                 _ => 0,
             };
             let oid = u64::from(found.oid) * 1000 + at as u64;
@@ -339,8 +447,11 @@ fn columns_of_all(catalog: &Catalog, database: &str) -> Vec<Json> {
 
 /// Numbers and names of relations, for `oid::regclass::text`.
 fn names(catalog: &Catalog) -> Vec<Json> {
-    let shown = |schema: &str, name: &str| if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") };
-    let tables = catalog.relations.values().map(|found| json!([found.oid, shown(&found.schema, &found.name)]));
+    let shown = |schema: &str, name: &str| {
+        if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") }
+    };
+    let tables =
+        catalog.relations.values().map(|found| json!([found.oid, shown(&found.schema, &found.name)]));
     let indexes = catalog.indexes.iter().map(|(key, found)| json!([found.oid, shown(&key.0, &key.1)]));
     let sequences = catalog.sequences.iter().map(|(key, found)| json!([found.oid, shown(&key.0, &key.1)]));
     tables.chain(indexes).chain(sequences).collect()
@@ -349,7 +460,8 @@ fn names(catalog: &Catalog) -> Vec<Json> {
 fn type_names(catalog: &Catalog) -> Vec<Json> {
     let mut rows = Vec::new();
     for (name, oid, array, _, _) in BUILT_IN {
-        let shown = crate::engine::SqlType::from_name(name).map_or((*name).to_owned(), |ty| ty.display_name());
+        let shown =
+            crate::engine::SqlType::from_name(name).map_or((*name).to_owned(), |ty| ty.display_name());
         rows.push(json!([oid, shown]));
         if *array != 0 {
             rows.push(json!([array, format!("{shown}[]")]));

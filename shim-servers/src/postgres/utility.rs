@@ -75,7 +75,10 @@ impl Connection {
             Statement::StartTransaction { modes, begin, .. } => {
                 let (isolation, read_only) = characteristics(modes);
                 if !self.session.begin(isolation, read_only)? {
-                    let notice = SqlError::new(Condition::ActiveSqlTransaction, "there is already a transaction in progress");
+                    let notice = SqlError::new(
+                        Condition::ActiveSqlTransaction,
+                        "there is already a transaction in progress",
+                    );
                     messages.push_notice("WARNING", &notice)?;
                 }
                 if *begin { "BEGIN" } else { "START TRANSACTION" }
@@ -182,7 +185,9 @@ impl Connection {
                     self.assign(&name, value.as_deref(), local)?;
                 }
             }
-            Set::SetTimeZone { local, value } => self.assign("timezone", Some(&option_text(value)), *local)?,
+            Set::SetTimeZone { local, value } => {
+                self.assign("timezone", Some(&option_text(value)), *local)?
+            }
             Set::SetNames { charset_name, .. } => {
                 self.assign("client_encoding", Some(&charset_name.value), false)?;
             }
@@ -192,7 +197,11 @@ impl Connection {
                     self.assign("default_transaction_isolation", Some(isolation_name(isolation)), false)?;
                 }
                 if let Some(read_only) = read_only {
-                    self.assign("default_transaction_read_only", Some(if read_only { "on" } else { "off" }), false)?;
+                    self.assign(
+                        "default_transaction_read_only",
+                        Some(if read_only { "on" } else { "off" }),
+                        false,
+                    )?;
                 }
             }
             Set::SetTransaction { modes, snapshot: None, .. } => {
@@ -229,12 +238,17 @@ impl Connection {
     ) -> Handled {
         let own = match name {
             "transaction_isolation" => Some(isolation_name(self.session.isolation()).to_owned()),
-            "transaction_read_only" => Some((if self.session.is_read_only() { "on" } else { "off" }).to_owned()),
+            "transaction_read_only" => {
+                Some((if self.session.is_read_only() { "on" } else { "off" }).to_owned())
+            }
             "max_connections" => Some(self.server.options.max_connections.to_string()),
             _ => self.settings.values().get(name).cloned(),
         };
         let value = own.ok_or_else(|| {
-            SqlError::new(Condition::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+            SqlError::new(
+                Condition::UndefinedObject,
+                format!("unrecognized configuration parameter \"{name}\""),
+            )
         })?;
         let columns = columns(statement);
         if formats.is_none() {
@@ -275,7 +289,9 @@ fn characteristics(modes: &[TransactionMode]) -> (Option<Isolation>, Option<bool
     let (mut isolation, mut read_only) = (None, None);
     for mode in modes {
         match mode {
-            TransactionMode::AccessMode(access) => read_only = Some(*access == TransactionAccessMode::ReadOnly),
+            TransactionMode::AccessMode(access) => {
+                read_only = Some(*access == TransactionAccessMode::ReadOnly)
+            }
             TransactionMode::IsolationLevel(level) => {
                 isolation = Some(match level {
                     TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::Snapshot => {

@@ -4,8 +4,11 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::engine::{Catalog, Condition, Interval, Numeric, Result, SqlError, SqlType, Value, format, from_element, parse, to_element};
-use crate::sql::oids::{type_oid, type_of_oid};
+use crate::engine::{
+    Catalog, Condition, Interval, Numeric, Result, SqlError, SqlType, Value, format, from_element, parse,
+    to_element,
+};
+use crate::sql::oids::{type_of_oid, type_oid};
 
 /// Appends a value with its length; `binary` is the format.
 pub(crate) fn write(ty: &SqlType, value: &Value, binary: bool, out: &mut BytesMut) -> Result<()> {
@@ -30,8 +33,13 @@ fn write_binary(ty: &SqlType, value: &Value, out: &mut BytesMut) -> Result<()> {
         (SqlType::Bool, Value::Integer(truth)) => out.put_u8(u8::from(*truth != 0)),
         (SqlType::Int2, Value::Integer(number)) => out.put_i16(*number as i16),
         (SqlType::Int4 | SqlType::Date, Value::Integer(number)) => out.put_i32(*number as i32),
-        (SqlType::Oid | SqlType::Regclass | SqlType::Regtype, Value::Integer(number)) => out.put_u32(*number as u32),
-        (SqlType::Int8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz, Value::Integer(number)) => {
+        (SqlType::Oid | SqlType::Regclass | SqlType::Regtype, Value::Integer(number)) => {
+            out.put_u32(*number as u32)
+        }
+        (
+            SqlType::Int8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz,
+            Value::Integer(number),
+        ) => {
             out.put_i64(*number);
         }
         (SqlType::Float4, value) => out.put_f32(float(value)? as f32),
@@ -140,8 +148,15 @@ fn read_binary(ty: &SqlType, mut data: Bytes, catalog: &Catalog) -> Result<Value
     let size = match ty {
         SqlType::Bool => Some(1),
         SqlType::Int2 => Some(2),
-        SqlType::Int4 | SqlType::Oid | SqlType::Float4 | SqlType::Date | SqlType::Regclass | SqlType::Regtype => Some(4),
-        SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => Some(8),
+        SqlType::Int4
+        | SqlType::Oid
+        | SqlType::Float4
+        | SqlType::Date
+        | SqlType::Regclass
+        | SqlType::Regtype => Some(4),
+        SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => {
+            Some(8)
+        }
         SqlType::Uuid | SqlType::Interval => Some(16),
         _ => None,
     };
@@ -153,7 +168,9 @@ fn read_binary(ty: &SqlType, mut data: Bytes, catalog: &Catalog) -> Result<Value
         SqlType::Int2 => Value::Integer(i64::from(data.get_i16())),
         SqlType::Int4 | SqlType::Date => Value::Integer(i64::from(data.get_i32())),
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype => Value::Integer(i64::from(data.get_u32())),
-        SqlType::Int8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => Value::Integer(data.get_i64()),
+        SqlType::Int8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => {
+            Value::Integer(data.get_i64())
+        }
         SqlType::Float4 => real(f64::from(data.get_f32()))?,
         SqlType::Float8 => real(data.get_f64())?,
         SqlType::Numeric(_) => Value::Text(read_numeric(&mut data).ok_or_else(|| wrong(ty))??),
@@ -179,7 +196,11 @@ fn read_binary(ty: &SqlType, mut data: Bytes, catalog: &Catalog) -> Result<Value
 }
 
 fn real(number: f64) -> Result<Value> {
-    if number.is_nan() { Err(SqlError::unsupported("a float that is not a number")) } else { Ok(Value::Real(number)) }
+    if number.is_nan() {
+        Err(SqlError::unsupported("a float that is not a number"))
+    } else {
+        Ok(Value::Real(number))
+    }
 }
 
 fn read_numeric(data: &mut Bytes) -> Option<Result<String>> {
@@ -194,15 +215,15 @@ fn read_numeric(data: &mut Bytes) -> Option<Result<String>> {
         return Some(Err(SqlError::unsupported("a numeric that is not finite")));
     }
     let groups: Vec<String> = (0..count).map(|_| format!("{:04}", data.get_i16())).collect();
-    let group = |at: i16| usize::try_from(at).ok().and_then(|at| groups.get(at)).map_or("0000", String::as_str);
+    let group =
+        |at: i16| usize::try_from(at).ok().and_then(|at| groups.get(at)).map_or("0000", String::as_str);
     let mut whole: String = (0..=weight).map(group).collect();
     whole = whole.trim_start_matches('0').to_owned();
     if whole.is_empty() {
         whole.push('0');
     }
     let scale = usize::try_from(scale).ok()?;
-    let mut fraction: String =
-        (weight + 1..weight + 1 + scale.div_ceil(4) as i16 + 1).map(group).collect();
+    let mut fraction: String = (weight + 1..weight + 1 + scale.div_ceil(4) as i16 + 1).map(group).collect();
     fraction.truncate(scale);
     let sign = if sign == 0x4000 { "-" } else { "" };
     let point = if scale > 0 { "." } else { "" };

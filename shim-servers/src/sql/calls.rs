@@ -4,8 +4,8 @@
 //! exist, as the client is told.
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    OrderByExpr, WindowFrameBound, WindowSpec, WindowType,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, OrderByExpr, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::coerce::{Mode, text_literal};
@@ -131,7 +131,8 @@ impl Planner<'_> {
         }
         let types: Vec<String> = parts.iter().map(|part| part.ty.display_name()).collect();
         let message = format!("function {name}({}) does not exist", types.join(", "));
-        let place = function.name.0.first().and_then(|part| part.as_ident()).map_or(0, |ident| self.at(ident.span));
+        let place =
+            function.name.0.first().and_then(|part| part.as_ident()).map_or(0, |ident| self.at(ident.span));
         Err(SqlError::new(Condition::UndefinedFunction, message).position(place).hint(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
         ))
@@ -158,21 +159,30 @@ impl Planner<'_> {
             ("greatest" | "least", 1..) => {
                 let (parts, ty) = self.unify(parts.to_vec(), "GREATEST")?;
                 let function = if name == "greatest" { "max" } else { "min" };
-                let items: Vec<String> = parts.iter().map(|part| format!("SELECT {} AS v", part.sql)).collect();
+                let items: Vec<String> =
+                    parts.iter().map(|part| format!("SELECT {} AS v", part.sql)).collect();
                 let collate = super::expression::collation(&ty);
-                Typed::new(format!("(SELECT {function}(v{collate}) FROM ({}))", items.join(" UNION ALL ")), ty)
+                Typed::new(
+                    format!("(SELECT {function}(v{collate}) FROM ({}))", items.join(" UNION ALL ")),
+                    ty,
+                )
             }
             ("nullif", 2) => {
-                let equal = self.compare(parts[0].clone(), &sqlparser::ast::BinaryOperator::Eq, parts[1].clone())?;
+                let equal =
+                    self.compare(parts[0].clone(), &sqlparser::ast::BinaryOperator::Eq, parts[1].clone())?;
                 let first = self.decided(parts[0].clone())?;
                 Typed::new(format!("CASE WHEN {} THEN NULL ELSE {} END", equal.sql, first.sql), first.ty)
             }
-            ("length", 1) if parts[0].ty == T::Bytea => Typed::new(format!("length({})", parts[0].sql), T::Int4),
+            ("length", 1) if parts[0].ty == T::Bytea => {
+                Typed::new(format!("length({})", parts[0].sql), T::Int4)
+            }
             ("length", 1) => {
                 let text = self.text_operand(parts[0].clone(), "length")?;
                 Typed::new(format!("length({})", text.sql), T::Int4)
             }
-            ("octet_length", 1) => Typed::new(format!("x_octets({})", self.decided(parts[0].clone())?.sql), T::Int4),
+            ("octet_length", 1) => {
+                Typed::new(format!("x_octets({})", self.decided(parts[0].clone())?.sql), T::Int4)
+            }
             ("substr" | "substring", 2..=3) => {
                 let value = self.decided(parts[0].clone())?;
                 let ty = if value.ty == T::Bytea { T::Bytea } else { T::Text };
@@ -185,12 +195,18 @@ impl Planner<'_> {
             ("concat" | "concat_ws", 1..) => self.concat(name == "concat_ws", parts)?,
             ("abs", 1) => {
                 let value = self.number(part(0))?;
-                Typed::new(format!("x_absolute('{}', {})", value.ty.base().code(), value.sql), value.ty.base())
+                Typed::new(
+                    format!("x_absolute('{}', {})", value.ty.base().code(), value.sql),
+                    value.ty.base(),
+                )
             }
             ("round" | "trunc" | "ceil" | "ceiling" | "floor", 1) => {
                 let value = self.number(part(0))?;
-                let value =
-                    if value.ty.is_integer() { self.coerce(value, &T::Float8, Mode::Implicit)? } else { value };
+                let value = if value.ty.is_integer() {
+                    self.coerce(value, &T::Float8, Mode::Implicit)?
+                } else {
+                    value
+                };
                 let kind = if name == "ceiling" { "ceil" } else { name };
                 Typed::new(format!("x_round('{kind}', {}, 0)", value.sql), value.ty.base())
             }
@@ -210,7 +226,10 @@ impl Planner<'_> {
             ("date_trunc", 2) => {
                 let unit = self.coerce(parts[0].clone(), &T::Text, Mode::Implicit)?;
                 let value = self.time(parts[1].clone())?;
-                Typed::new(format!("x_truncate({}, '{}', {})", unit.sql, value.ty.code(), value.sql), value.ty)
+                Typed::new(
+                    format!("x_truncate({}, '{}', {})", unit.sql, value.ty.code(), value.sql),
+                    value.ty,
+                )
             }
             ("date_part", 2) => {
                 let Kind::Literal(field) = &parts[0].kind else {
@@ -278,7 +297,10 @@ impl Planner<'_> {
             ("array_append" | "array_prepend" | "array_cat", 2) => {
                 let at = usize::from(name == "array_prepend");
                 let T::Array(element) = parts[at].ty.clone() else {
-                    return Err(SqlError::new(Condition::UndefinedFunction, format!("function {name} needs an array")));
+                    return Err(SqlError::new(
+                        Condition::UndefinedFunction,
+                        format!("function {name} needs an array"),
+                    ));
                 };
                 let ty = parts[at].ty.clone();
                 let mut sqls = Vec::new();
@@ -314,7 +336,10 @@ impl Planner<'_> {
         if part.ty.is_number() {
             return Ok(part);
         }
-        Err(SqlError::new(Condition::UndefinedFunction, format!("no such function of {}", part.ty.display_name())))
+        Err(SqlError::new(
+            Condition::UndefinedFunction,
+            format!("no such function of {}", part.ty.display_name()),
+        ))
     }
 
     fn time(&mut self, part: Typed) -> Result<Typed> {
@@ -398,9 +423,31 @@ impl Planner<'_> {
         let star = written.is_empty() && function.args.to_string() == "(*)";
         let mut parts = Vec::new();
         const NAMES: &[&str] = &[
-            "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "string_agg", "array_agg", "json_agg",
-            "jsonb_agg", "json_object_agg", "jsonb_object_agg", "row_number", "rank", "dense_rank", "percent_rank",
-            "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "nth_value",
+            "count",
+            "sum",
+            "avg",
+            "min",
+            "max",
+            "bool_and",
+            "bool_or",
+            "every",
+            "string_agg",
+            "array_agg",
+            "json_agg",
+            "jsonb_agg",
+            "json_object_agg",
+            "jsonb_object_agg",
+            "row_number",
+            "rank",
+            "dense_rank",
+            "percent_rank",
+            "cume_dist",
+            "ntile",
+            "lag",
+            "lead",
+            "first_value",
+            "last_value",
+            "nth_value",
         ];
         if !NAMES.contains(&name) {
             return Ok(None);
@@ -410,14 +457,22 @@ impl Planner<'_> {
             parts.push(self.decided(part)?);
         }
         let unique = if distinct { "DISTINCT " } else { "" };
-        let order = if order_by.is_empty() { String::new() } else { format!(" ORDER BY {}", self.order_terms(order_by)?) };
+        let order = if order_by.is_empty() {
+            String::new()
+        } else {
+            format!(" ORDER BY {}", self.order_terms(order_by)?)
+        };
         let first = parts.first().cloned().unwrap_or_else(|| Typed::new("", T::Unknown));
         let code = first.ty.base().code();
         let (call, wrap, ty) = match (name, parts.len()) {
             ("count", 0) if star => ("count(*)".to_owned(), "@", T::Int8),
             ("count", 1) => (format!("count({unique}{})", first.sql), "@", T::Int8),
-            ("sum", 1) if matches!(first.ty, T::Int2 | T::Int4) => (format!("sum({unique}{})", first.sql), "@", T::Int8),
-            ("sum", 1) if first.ty.is_float() => (format!("sum({unique}{})", first.sql), "@", first.ty.base()),
+            ("sum", 1) if matches!(first.ty, T::Int2 | T::Int4) => {
+                (format!("sum({unique}{})", first.sql), "@", T::Int8)
+            }
+            ("sum", 1) if first.ty.is_float() => {
+                (format!("sum({unique}{})", first.sql), "@", first.ty.base())
+            }
             ("sum" | "avg", 1) if first.ty.is_integer() || matches!(first.ty, T::Numeric(_)) => {
                 (format!("x_{name}({unique}{})", first.sql), "@", T::Numeric(None))
             }
@@ -430,8 +485,16 @@ impl Planner<'_> {
             ("bool_or", 1) => (format!("max({})", first.sql), "@", T::Bool),
             ("string_agg", 2) => (format!("group_concat({unique}{}{order})", joined(&parts)), "@", T::Text),
             ("array_agg", 1) => {
-                let value = if first.ty == T::Bytea { format!("lower(hex({}))", first.sql) } else { first.sql.clone() };
-                (format!("json_group_array({unique}{value}{order})"), "nullif(@, '[]')", first.ty.base().array())
+                let value = if first.ty == T::Bytea {
+                    format!("lower(hex({}))", first.sql)
+                } else {
+                    first.sql.clone()
+                };
+                (
+                    format!("json_group_array({unique}{value}{order})"),
+                    "nullif(@, '[]')",
+                    first.ty.base().array(),
+                )
             }
             ("json_agg" | "jsonb_agg", 1) => {
                 let value = format!("json(x_to_json('json', '{code}', {}))", first.sql);
@@ -463,7 +526,10 @@ impl Planner<'_> {
         }
         if let Some(over) = &function.over {
             if sql.starts_with("x_") {
-                return Err(SqlError::unsupported(format!("{name} of {} as a window function", ty.display_name())));
+                return Err(SqlError::unsupported(format!(
+                    "{name} of {} as a window function",
+                    ty.display_name()
+                )));
             }
             sql = format!("{sql} OVER ({})", self.window(over)?);
         }
@@ -471,7 +537,9 @@ impl Planner<'_> {
     }
 
     fn window(&mut self, over: &WindowType) -> Result<String> {
-        let WindowType::WindowSpec(WindowSpec { window_name: None, partition_by, order_by, window_frame }) = over else {
+        let WindowType::WindowSpec(WindowSpec { window_name: None, partition_by, order_by, window_frame }) =
+            over
+        else {
             return Err(SqlError::unsupported("a named window"));
         };
         let mut sql = String::new();
@@ -492,8 +560,12 @@ impl Planner<'_> {
                     WindowFrameBound::CurrentRow => "CURRENT ROW".to_owned(),
                     WindowFrameBound::Preceding(None) => "UNBOUNDED PRECEDING".to_owned(),
                     WindowFrameBound::Following(None) => "UNBOUNDED FOLLOWING".to_owned(),
-                    WindowFrameBound::Preceding(Some(count)) => format!("{} PRECEDING", self.expression(count)?.sql),
-                    WindowFrameBound::Following(Some(count)) => format!("{} FOLLOWING", self.expression(count)?.sql),
+                    WindowFrameBound::Preceding(Some(count)) => {
+                        format!("{} PRECEDING", self.expression(count)?.sql)
+                    }
+                    WindowFrameBound::Following(Some(count)) => {
+                        format!("{} FOLLOWING", self.expression(count)?.sql)
+                    }
                 })
             };
             let start = bound(&frame.start_bound)?;
@@ -517,10 +589,8 @@ fn undefined(name: &str, error: SqlError) -> SqlError {
 }
 
 fn of(code: &str) -> SqlType {
-    code.strip_prefix('_').map_or_else(
-        || SqlType::from_name(code).unwrap_or(SqlType::Text),
-        |element| of(element).array(),
-    )
+    code.strip_prefix('_')
+        .map_or_else(|| SqlType::from_name(code).unwrap_or(SqlType::Text), |element| of(element).array())
 }
 
 fn joined(parts: &[Typed]) -> String {

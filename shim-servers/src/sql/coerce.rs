@@ -20,10 +20,14 @@ pub(crate) fn literal(value: &Value) -> String {
         Value::Null => "NULL".to_owned(),
         Value::Integer(number) if *number == i64::MIN => "(-9223372036854775807 - 1)".to_owned(),
         Value::Integer(number) => number.to_string(),
-        Value::Real(number) if number.is_infinite() => (if *number > 0.0 { "9e999" } else { "-9e999" }).to_owned(),
+        Value::Real(number) if number.is_infinite() => {
+            (if *number > 0.0 { "9e999" } else { "-9e999" }).to_owned()
+        }
         Value::Real(number) => format!("{number:e}"),
         Value::Text(text) => text_literal(text),
-        Value::Blob(bytes) => format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Value::Blob(bytes) => {
+            format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        }
     }
 }
 
@@ -48,8 +52,11 @@ impl Planner<'_> {
                 let message = format!("cannot cast type {} to {}", from.display_name(), to.display_name());
                 (Condition::CannotCoerce, message)
             } else {
-                let message =
-                    format!("expression is of type {} but {} is expected", from.display_name(), to.display_name());
+                let message = format!(
+                    "expression is of type {} but {} is expected",
+                    from.display_name(),
+                    to.display_name()
+                );
                 (Condition::DatatypeMismatch, message)
             };
             return Err(SqlError::new(condition, message));
@@ -126,12 +133,15 @@ impl Planner<'_> {
         let (schema, name) = plain.split_once('.').map_or((None, plain.as_str()), |(s, n)| (Some(s), n));
         let (catalog, path) = (self.around.catalog, self.around.search_path);
         let oid = if *to == SqlType::Regtype {
-            SqlType::from_name(name).map(|ty| super::oids::type_oid(&ty))
+            SqlType::from_name(name)
+                .map(|ty| super::oids::type_oid(&ty))
                 .or_else(|| catalog.enum_type(schema, name, path).map(|found| found.oid))
         } else {
             let relation = catalog.relation(schema, name, path).map(|found| found.oid);
             let sequence = || catalog.sequence(schema, name, path).map(|(_, found)| found.oid);
-            relation.or_else(sequence).or_else(|| catalog.index(schema, name, path).map(|(_, found)| found.oid))
+            relation
+                .or_else(sequence)
+                .or_else(|| catalog.index(schema, name, path).map(|(_, found)| found.oid))
         };
         oid.map(|oid| oid.to_string()).ok_or_else(|| {
             let kind = if *to == SqlType::Regtype { "type" } else { "relation" };
@@ -176,7 +186,11 @@ impl Planner<'_> {
                 SqlType::Unknown => ty,
                 ref common if *common == ty => ty,
                 common if common.is_number() && ty.is_number() => {
-                    if ty.rank() > common.rank() { ty } else { common }
+                    if ty.rank() > common.rank() {
+                        ty
+                    } else {
+                        common
+                    }
                 }
                 common if common.is_text() && ty.is_text() => SqlType::Text,
                 common if allowed(&ty, &common, Mode::Implicit) => common,
@@ -221,7 +235,9 @@ fn allowed(from: &SqlType, to: &SqlType, mode: Mode) -> bool {
         (T::Int2 | T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype) => true,
         (T::Oid, T::Int8 | T::Regclass | T::Regtype) | (T::Regclass | T::Regtype, T::Oid | T::Int8) => true,
         (from, to) if from.is_number() && to.is_number() => from.rank() <= to.rank(),
-        (T::Date, T::Timestamp | T::Timestamptz) | (T::Timestamp, T::Timestamptz) | (T::Time, T::Interval) => true,
+        (T::Date, T::Timestamp | T::Timestamptz)
+        | (T::Timestamp, T::Timestamptz)
+        | (T::Time, T::Interval) => true,
         (T::Array(from), T::Array(to)) => allowed(from, to, Mode::Implicit),
         _ => false,
     };

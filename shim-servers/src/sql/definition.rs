@@ -8,11 +8,11 @@ mod columns;
 mod create;
 
 pub use alter::alter_table;
-pub use columns::{integer_of, option_text};
-pub use create::{create_index, create_table, create_view};
 pub(crate) use alter::rename_index;
 pub(crate) use columns::sequence as columns_sequence;
+pub use columns::{integer_of, option_text};
 pub(crate) use create::new_key;
+pub use create::{create_index, create_table, create_view};
 
 use crate::engine::{Catalog, Key, Relation, RelationKind, Result, SqlError, SqlType, Step};
 

@@ -4,7 +4,8 @@
 //! with its name.
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, CeilFloorKind, Expr, Subscript, TrimWhereField, Value, ValueWithSpan,
+    AccessExpr, BinaryOperator, CaseWhen, CeilFloorKind, Expr, Subscript, TrimWhereField, Value,
+    ValueWithSpan,
 };
 
 use super::coerce::{Mode, text_literal};
@@ -26,7 +27,11 @@ impl Planner<'_> {
             Expr::CompoundIdentifier(idents) => self.qualified(idents),
             Expr::Nested(inner) => {
                 let inner = self.expression(inner)?;
-                Ok(if inner.kind == Kind::Plain { Typed { sql: format!("({})", inner.sql), ..inner } } else { inner })
+                Ok(if inner.kind == Kind::Plain {
+                    Typed { sql: format!("({})", inner.sql), ..inner }
+                } else {
+                    inner
+                })
             }
             Expr::Value(value) => self.value_of(value),
             Expr::TypedString(typed) => {
@@ -94,8 +99,10 @@ impl Planner<'_> {
             Expr::Array(array) => self.array(&array.elem),
             Expr::CompoundFieldAccess { root, access_chain } => self.subscript(root, access_chain),
             Expr::Tuple(items) => {
-                let items = items.iter().map(|item| self.expression(item).and_then(|item| self.decided(item)));
-                let items: Vec<String> = items.map(|item| item.map(|item| item.sql)).collect::<Result<_>>()?;
+                let items =
+                    items.iter().map(|item| self.expression(item).and_then(|item| self.decided(item)));
+                let items: Vec<String> =
+                    items.map(|item| item.map(|item| item.sql)).collect::<Result<_>>()?;
                 Ok(Typed::new(format!("({})", items.join(", ")), SqlType::Record))
             }
             other => Err(SqlError::unsupported(format!("expression {other}"))),
@@ -112,9 +119,9 @@ impl Planner<'_> {
         };
         Ok(match &value.value {
             Value::Number(digits, _) => number(digits)?,
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) | Value::NationalStringLiteral(text) => {
-                quoted(text)
-            }
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::NationalStringLiteral(text) => quoted(text),
             Value::DollarQuotedString(text) => quoted(&text.value),
             Value::Boolean(truth) => Typed::new(if *truth { "1" } else { "0" }, SqlType::Bool),
             Value::Null => {
@@ -145,7 +152,9 @@ impl Planner<'_> {
     fn cast(&mut self, inner: &Expr, written: &sqlparser::ast::DataType) -> Result<Typed> {
         let to = data_type(written, &self.around)?;
         let value = match (inner, &to) {
-            (Expr::Array(array), SqlType::Array(_)) if array.elem.is_empty() => Typed::new("'[]'", to.clone()),
+            (Expr::Array(array), SqlType::Array(_)) if array.elem.is_empty() => {
+                Typed::new("'[]'", to.clone())
+            }
             _ => self.expression(inner)?,
         };
         let from = value.ty.clone();
@@ -246,10 +255,18 @@ impl Planner<'_> {
         };
         let not = if negated { "NOT " } else { "" };
         let fold = i32::from(insensitive);
-        Ok(Typed::new(format!("({not}x_like({}, {}, {escape}, {fold}))", value.sql, pattern.sql), SqlType::Bool))
+        Ok(Typed::new(
+            format!("({not}x_like({}, {}, {escape}, {fold}))", value.sql, pattern.sql),
+            SqlType::Bool,
+        ))
     }
 
-    fn case(&mut self, operand: Option<&Expr>, conditions: &[CaseWhen], otherwise: Option<&Expr>) -> Result<Typed> {
+    fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> Result<Typed> {
         let operand = operand.map(|operand| self.expression(operand)).transpose()?;
         let (mut whens, mut results) = (Vec::new(), Vec::new());
         for when in conditions {
@@ -284,7 +301,8 @@ impl Planner<'_> {
 
     pub(crate) fn rounded(&mut self, kind: &str, inner: &Expr) -> Result<Typed> {
         let value = self.expression(inner)?;
-        let value = if value.is_unknown() { self.coerce(value, &SqlType::Float8, Mode::Implicit)? } else { value };
+        let value =
+            if value.is_unknown() { self.coerce(value, &SqlType::Float8, Mode::Implicit)? } else { value };
         let (value, ty) = if value.ty.is_integer() {
             (self.coerce(value, &SqlType::Float8, Mode::Implicit)?, SqlType::Float8)
         } else {
@@ -295,7 +313,11 @@ impl Planner<'_> {
     }
 
     pub(crate) fn extract(&mut self, field: &str, value: Typed) -> Result<Typed> {
-        let value = if value.is_unknown() { self.coerce(value, &SqlType::Timestamptz, Mode::Implicit)? } else { value };
+        let value = if value.is_unknown() {
+            self.coerce(value, &SqlType::Timestamptz, Mode::Implicit)?
+        } else {
+            value
+        };
         let sql = format!("x_extract({}, '{}', {})", text_literal(field), value.ty.code(), value.sql);
         Ok(Typed::new(sql, SqlType::Numeric(None)))
     }
@@ -343,9 +365,14 @@ impl Planner<'_> {
         if !utc {
             return Err(SqlError::unsupported("a time zone other than UTC"));
         }
-        let time = if time.is_unknown() { self.coerce(time, &SqlType::Timestamptz, Mode::Implicit)? } else { time };
+        let time =
+            if time.is_unknown() { self.coerce(time, &SqlType::Timestamptz, Mode::Implicit)? } else { time };
         let ty = if time.ty == SqlType::Timestamptz { SqlType::Timestamp } else { SqlType::Timestamptz };
-        let time = if time.ty == SqlType::Date { self.coerce(time, &SqlType::Timestamptz, Mode::Implicit)? } else { time };
+        let time = if time.ty == SqlType::Date {
+            self.coerce(time, &SqlType::Timestamptz, Mode::Implicit)?
+        } else {
+            time
+        };
         Ok(Typed::new(time.sql, ty))
     }
 
@@ -364,15 +391,18 @@ impl Planner<'_> {
     fn subscript(&mut self, root: &Expr, chain: &[AccessExpr]) -> Result<Typed> {
         let mut value = self.expression(root)?;
         for access in chain {
-            let (AccessExpr::Subscript(Subscript::Index { index }), SqlType::Array(element)) = (access, &value.ty)
+            let (AccessExpr::Subscript(Subscript::Index { index }), SqlType::Array(element)) =
+                (access, &value.ty)
             else {
                 return Err(SqlError::unsupported(format!("access to a part of {root}")));
             };
             let element = element.as_ref().clone();
             let index = self.expression(index)?;
             let index = self.coerce(index, &SqlType::Int4, Mode::Assignment)?;
-            value =
-                Typed::new(format!("x_array_get('{}', {}, {})", element.code(), value.sql, index.sql), element);
+            value = Typed::new(
+                format!("x_array_get('{}', {}, {})", element.code(), value.sql, index.sql),
+                element,
+            );
         }
         Ok(value)
     }
@@ -383,9 +413,7 @@ impl Planner<'_> {
         Some(match name.to_lowercase().as_str() {
             "current_timestamp" => Typed::new(now, SqlType::Timestamptz),
             "localtimestamp" => Typed::new(now, SqlType::Timestamp),
-            "current_date" => {
-                Typed::new(format!("x_cast('timestamptz', 'date', 'e', {now})"), SqlType::Date)
-            }
+            "current_date" => Typed::new(format!("x_cast('timestamptz', 'date', 'e', {now})"), SqlType::Date),
             "current_user" | "session_user" | "user" => Typed::new("x_user()", SqlType::Name),
             "current_catalog" => Typed::new("x_database()", SqlType::Name),
             "current_schema" => {

@@ -41,7 +41,9 @@ impl Planner<'_> {
         let (word, constraint) = match &join.join_operator {
             JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => ("JOIN", constraint),
             JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => ("LEFT JOIN", constraint),
-            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => ("RIGHT JOIN", constraint),
+            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                ("RIGHT JOIN", constraint)
+            }
             JoinOperator::FullOuter(constraint) => ("FULL JOIN", constraint),
             JoinOperator::CrossJoin(constraint) => ("CROSS JOIN", constraint),
             _ => return Err(SqlError::unsupported(format!("the join {join}"))),
@@ -70,7 +72,10 @@ impl Planner<'_> {
         let Some(scope) = self.scopes.last() else { return Vec::new() };
         let (left, right) = scope.sources.split_at(before);
         let has = |name: &String| {
-            right.iter().flat_map(|source| &source.columns).any(|column| column.name == *name && !column.hidden)
+            right
+                .iter()
+                .flat_map(|source| &source.columns)
+                .any(|column| column.name == *name && !column.hidden)
         };
         let names = left.iter().flat_map(|source| &source.columns).filter(|column| !column.hidden);
         names.map(|column| column.name.clone()).filter(has).collect()
@@ -87,7 +92,8 @@ impl Planner<'_> {
             let sources = self.scopes.last().map(|scope| scope.sources.clone()).unwrap_or_default();
             let pair = find(&sources[..before]).zip(find(&sources[before..]));
             let (left, right) = pair.ok_or_else(|| {
-                let message = format!("column \"{name}\" specified in USING clause does not exist in both tables");
+                let message =
+                    format!("column \"{name}\" specified in USING clause does not exist in both tables");
                 SqlError::new(Condition::UndefinedColumn, message)
             })?;
             let equal = self.compare(left.typed(), &sqlparser::ast::BinaryOperator::Eq, right.typed())?;
@@ -157,8 +163,9 @@ impl Planner<'_> {
 
     /// Enters a table whose columns are called as its outputs are.
     fn enter(&mut self, name: &str, alias: Option<&TableAlias>, columns: &[Output]) {
-        let renamed: Vec<String> =
-            alias.map(|alias| alias.columns.iter().map(|column| name_of(&column.name)).collect()).unwrap_or_default();
+        let renamed: Vec<String> = alias
+            .map(|alias| alias.columns.iter().map(|column| name_of(&column.name)).collect())
+            .unwrap_or_default();
         let columns = columns.iter().enumerate().map(|(at, column)| SourceColumn {
             name: renamed.get(at).unwrap_or(&column.name).clone(),
             ty: column.ty.clone(),
@@ -204,7 +211,9 @@ impl Planner<'_> {
                 .collect();
             let columns: Vec<Output> = columns
                 .iter()
-                .map(|(name, code)| output(&((*name).to_owned(), SqlType::from_code(code).unwrap_or(SqlType::Text))))
+                .map(|(name, code)| {
+                    output(&((*name).to_owned(), SqlType::from_code(code).unwrap_or(SqlType::Text)))
+                })
                 .collect();
             self.enter(&known, alias, &columns);
             let rows = format!("json_each(x_system({}))", text_literal(&table));
@@ -256,7 +265,11 @@ impl Planner<'_> {
             ("jsonb_array_elements" | "json_array_elements", 1) => {
                 let ty = if function.starts_with("jsonb") { SqlType::Jsonb } else { SqlType::Json };
                 let json = self.coerce(parts.remove(0), &ty, Mode::Implicit)?;
-                let value = if ty == SqlType::Jsonb { "x_jsonb(@.json -> @.fullkey)" } else { "(@.json -> @.fullkey)" };
+                let value = if ty == SqlType::Jsonb {
+                    "x_jsonb(@.json -> @.fullkey)"
+                } else {
+                    "(@.json -> @.fullkey)"
+                };
                 self.each(&json.sql, value, ty, alias, ordinality)
             }
             ("jsonb_array_elements_text" | "json_array_elements_text", 1) => {
@@ -306,7 +319,11 @@ impl Planner<'_> {
     }
 
     fn unnest(&mut self, array: Typed, alias: Option<&TableAlias>, ordinality: bool) -> Result<String> {
-        let array = if array.is_unknown() { self.coerce(array, &SqlType::Text.array(), Mode::Implicit)? } else { array };
+        let array = if array.is_unknown() {
+            self.coerce(array, &SqlType::Text.array(), Mode::Implicit)?
+        } else {
+            array
+        };
         let SqlType::Array(element) = array.ty.clone() else {
             let message = format!("function unnest({}) does not exist", array.ty.display_name());
             return Err(SqlError::new(Condition::UndefinedFunction, message));
@@ -315,7 +332,9 @@ impl Planner<'_> {
         let named = alias.is_some();
         let sql = self.each(&array.sql, value, *element, alias, ordinality)?;
         if !named {
-            if let Some(column) = self.scopes.last_mut().and_then(|s| s.sources.last_mut()?.columns.first_mut()) {
+            if let Some(column) =
+                self.scopes.last_mut().and_then(|s| s.sources.last_mut()?.columns.first_mut())
+            {
                 "unnest".clone_into(&mut column.name);
             }
         }
@@ -350,7 +369,8 @@ impl Planner<'_> {
             }
         }
         let name = alias.map_or_else(|| "generate_series".to_owned(), |alias| name_of(&alias.name));
-        let column = alias.and_then(|alias| alias.columns.first()).map_or_else(|| name.clone(), |c| name_of(&c.name));
+        let column =
+            alias.and_then(|alias| alias.columns.first()).map_or_else(|| name.clone(), |c| name_of(&c.name));
         let test = |value: &str| format!("CASE WHEN {up} THEN {value} <= {end} ELSE {value} >= {end} END");
         let sql = format!(
             "(WITH RECURSIVE __s(n) AS (SELECT {start} WHERE {} UNION ALL SELECT {next} FROM __s WHERE {}) SELECT n AS {} FROM __s) AS {}",

@@ -183,7 +183,12 @@ impl<'a> Planner<'a> {
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
-    pub fn stored(&mut self, expression: &Expr, columns: &[(String, SqlType)], ty: &SqlType) -> Result<String> {
+    pub fn stored(
+        &mut self,
+        expression: &Expr,
+        columns: &[(String, SqlType)],
+        ty: &SqlType,
+    ) -> Result<String> {
         self.scopes.push(Scope::bare("", columns));
         let value = self.expression(expression).and_then(|value| self.assign(value, ty, ""));
         self.scopes.pop();
@@ -227,6 +232,7 @@ pub(crate) struct Planned {
 /// The first words of a statement, by which its kind is named.
 pub fn first_words(statement: &Statement) -> String {
     let text = statement.to_string();
-    let words: Vec<&str> = text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).collect();
+    let words: Vec<&str> =
+        text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).collect();
     words.into_iter().take(3).collect::<Vec<_>>().join(" ")
 }

@@ -16,7 +16,9 @@ use sqlparser::parser::Parser;
 use super::names::{name_of, split_name};
 use super::scope::{Scope, Source, SourceColumn};
 use super::{Output, Planned, Planner, Typed};
-use crate::engine::{Column, Condition, Constraint, Generated, Relation, RelationKind, Result, SqlError, quote};
+use crate::engine::{
+    Column, Condition, Constraint, Generated, Relation, RelationKind, Result, SqlError, quote,
+};
 
 impl Planner<'_> {
     /// The table that a statement writes to.
@@ -24,9 +26,11 @@ impl Planner<'_> {
         let (schema, table) = split_name(name)?;
         let found = self.around.catalog.relation(schema.as_deref(), &table, self.around.search_path);
         let relation = found.cloned().ok_or_else(|| {
-            let place = name.0.first().and_then(|part| part.as_ident()).map_or(0, |ident| self.at(ident.span));
+            let place =
+                name.0.first().and_then(|part| part.as_ident()).map_or(0, |ident| self.at(ident.span));
             let shown = schema.map_or_else(|| table.clone(), |schema| format!("{schema}.{table}"));
-            SqlError::new(Condition::UndefinedTable, format!("relation \"{shown}\" does not exist")).position(place)
+            SqlError::new(Condition::UndefinedTable, format!("relation \"{shown}\" does not exist"))
+                .position(place)
         })?;
         if relation.kind != RelationKind::Table {
             return Err(SqlError::unsupported(format!("writing to the view \"{table}\"")));
@@ -55,7 +59,8 @@ impl Planner<'_> {
             return Err(SqlError::unsupported("this form of INSERT"));
         }
         let relation = self.target(name)?;
-        let alias = insert.table_alias.as_ref().map_or_else(|| relation.name.clone(), |alias| name_of(&alias.alias));
+        let alias =
+            insert.table_alias.as_ref().map_or_else(|| relation.name.clone(), |alias| name_of(&alias.alias));
         let columns = self.insert_columns(&relation, insert)?;
         let (names, source) = match &insert.source {
             Some(source) => self.insert_source(&relation, &columns, source)?,
@@ -99,7 +104,8 @@ impl Planner<'_> {
     fn column_of(&self, relation: &Relation, name: &str) -> Result<Column> {
         relation.column(name).cloned().ok_or_else(|| {
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
-            let place = self.around.text.find(name).map_or(0, |at| self.around.text[..at].chars().count() + 1);
+            let place =
+                self.around.text.find(name).map_or(0, |at| self.around.text[..at].chars().count() + 1);
             SqlError::new(Condition::UndefinedColumn, message).position(place)
         })
     }
@@ -124,7 +130,8 @@ impl Planner<'_> {
         let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).map_err(SqlError::internal)?;
         let expression = parser.parse_expr().map_err(SqlError::internal)?;
         self.scopes.push(Scope::default());
-        let value = self.expression(&expression).and_then(|value| self.assign(value, &column.ty, &column.name));
+        let value =
+            self.expression(&expression).and_then(|value| self.assign(value, &column.ty, &column.name));
         self.scopes.pop();
         Ok(Some(value?.sql))
     }
@@ -183,7 +190,10 @@ impl Planner<'_> {
         let mut rows = Vec::new();
         for row in &values.rows {
             if row.content.len() != width {
-                return Err(SqlError::new(Condition::SyntaxError, "VALUES lists must all be the same length"));
+                return Err(SqlError::new(
+                    Condition::SyntaxError,
+                    "VALUES lists must all be the same length",
+                ));
             }
             let mut items = Vec::new();
             for (value, column) in row.content.iter().zip(columns) {
@@ -194,7 +204,8 @@ impl Planner<'_> {
                 refuse_generated(column, &relation.name)?;
                 let place = expression_place(self, value);
                 let value = self.expression(value)?;
-                let value = self.assign(value, &column.ty, &column.name).map_err(|error| placed(error, place))?;
+                let value =
+                    self.assign(value, &column.ty, &column.name).map_err(|error| placed(error, place))?;
                 items.push(value.sql);
             }
             items.extend(defaults.iter().map(|(_, sql)| sql.clone()));
@@ -212,11 +223,14 @@ impl Planner<'_> {
             Some(ConflictTarget::OnConstraint(name)) => {
                 let (_, name) = split_name(name)?;
                 let found = relation.constraint(&name).and_then(|constraint| match constraint {
-                    Constraint::PrimaryKey { columns, .. } | Constraint::Unique { columns, .. } => Some(columns.clone()),
+                    Constraint::PrimaryKey { columns, .. } | Constraint::Unique { columns, .. } => {
+                        Some(columns.clone())
+                    }
                     _ => None,
                 });
                 Some(found.ok_or_else(|| {
-                    let message = format!("constraint \"{name}\" for table \"{}\" does not exist", relation.name);
+                    let message =
+                        format!("constraint \"{name}\" for table \"{}\" does not exist", relation.name);
                     SqlError::new(Condition::UndefinedObject, message)
                 })?)
             }
@@ -228,7 +242,10 @@ impl Planner<'_> {
             let known = self.around.catalog.indexes.values().any(|index| {
                 let mut own = index.columns.clone();
                 own.sort();
-                index.unique && index.table == relation.key() && own == wanted && !index.sqlite.contains(" WHERE ")
+                index.unique
+                    && index.table == relation.key()
+                    && own == wanted
+                    && !index.sqlite.contains(" WHERE ")
             });
             if !known {
                 let message =
@@ -329,7 +346,9 @@ impl Planner<'_> {
         let (table, quoted) = (quote(&relation.sqlite_name()), quote(&alias));
         self.enter_target(&relation, &alias, false);
         let mut sql = match &delete.using {
-            None => format!("DELETE FROM {table} AS {quoted}{}", self.where_clause(delete.selection.as_ref())?),
+            None => {
+                format!("DELETE FROM {table} AS {quoted}{}", self.where_clause(delete.selection.as_ref())?)
+            }
             Some(using) => {
                 let using = self.from(using)?;
                 let condition = self.where_clause(delete.selection.as_ref())?;

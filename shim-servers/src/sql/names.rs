@@ -4,7 +4,8 @@
 //! quotes is lower case.
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Ident, ObjectName, ObjectNamePart, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Ident, ObjectName, ObjectNamePart,
+    TimezoneInfo,
 };
 use sqlparser::parser::ParserError;
 
@@ -97,13 +98,17 @@ pub fn data_type(written: &DataType, around: &Surroundings<'_>) -> Result<SqlTyp
         DataType::BigInt(_) | DataType::Int8(_) => SqlType::Int8,
         DataType::Real | DataType::Float4 => SqlType::Float4,
         DataType::Float(ExactNumberInfo::Precision(bits)) if *bits <= 24 => SqlType::Float4,
-        DataType::Float(_) | DataType::Float8 | DataType::Double(_) | DataType::DoublePrecision => SqlType::Float8,
+        DataType::Float(_) | DataType::Float8 | DataType::Double(_) | DataType::DoublePrecision => {
+            SqlType::Float8
+        }
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => exact(info),
         DataType::Text => SqlType::Text,
         DataType::Varchar(size) | DataType::CharacterVarying(size) | DataType::CharVarying(size) => {
             SqlType::Varchar(length(size.as_ref()))
         }
-        DataType::Char(size) | DataType::Character(size) => SqlType::Char(Some(length(size.as_ref()).unwrap_or(1))),
+        DataType::Char(size) | DataType::Character(size) => {
+            SqlType::Char(Some(length(size.as_ref()).unwrap_or(1)))
+        }
         DataType::Bytea => SqlType::Bytea,
         DataType::Uuid => SqlType::Uuid,
         DataType::Date => SqlType::Date,

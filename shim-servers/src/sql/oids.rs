@@ -78,6 +78,7 @@ pub fn type_of_oid(oid: u32, catalog: &Catalog) -> Option<SqlType> {
     if let Some(row) = BUILT_IN.iter().find(|row| row.2 == oid && oid != 0) {
         return SqlType::from_name(row.0).map(SqlType::array);
     }
-    let by_number = |oid: u32| catalog.enum_by_oid(oid).map(|(key, found)| SqlType::Enum(found.oid, key.1.clone()));
+    let by_number =
+        |oid: u32| catalog.enum_by_oid(oid).map(|(key, found)| SqlType::Enum(found.oid, key.1.clone()));
     by_number(oid).or_else(|| by_number(oid.checked_sub(1)?).map(SqlType::array))
 }

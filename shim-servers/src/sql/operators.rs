@@ -20,12 +20,17 @@ impl Planner<'_> {
             }
             UnaryOperator::Plus => Ok(value),
             UnaryOperator::Minus => {
-                let value =
-                    if value.is_unknown() { self.coerce(value, &SqlType::Float8, Mode::Implicit)? } else { value };
+                let value = if value.is_unknown() {
+                    self.coerce(value, &SqlType::Float8, Mode::Implicit)?
+                } else {
+                    value
+                };
                 if value.sql.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Ok(Typed::new(format!("(-{})", value.sql), value.ty));
                 }
-                if let Some(digits) = value.sql.strip_prefix('\'').filter(|_| value.ty == SqlType::Numeric(None)) {
+                if let Some(digits) =
+                    value.sql.strip_prefix('\'').filter(|_| value.ty == SqlType::Numeric(None))
+                {
                     return Ok(Typed::new(format!("'-{digits}"), value.ty));
                 }
                 let sql = format!("x_negate('{}', {})", value.ty.base().code(), value.sql);
@@ -50,26 +55,44 @@ impl Planner<'_> {
             }
             B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq => self.compare(left, operator, right),
             B::StringConcat => self.concatenate(left, right),
-            B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::PGExp => self.arithmetic(left, operator, right),
-            B::BitwiseAnd | B::BitwiseOr | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight => {
+            B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::PGExp => {
                 self.arithmetic(left, operator, right)
             }
+            B::BitwiseAnd
+            | B::BitwiseOr
+            | B::PGBitwiseXor
+            | B::PGBitwiseShiftLeft
+            | B::PGBitwiseShiftRight => self.arithmetic(left, operator, right),
             B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch => {
                 let (left, right) = (self.text_operand(left, "~")?, self.text_operand(right, "~")?);
                 let flags = if matches!(operator, B::PGRegexIMatch | B::PGRegexNotIMatch) { "i" } else { "" };
-                let not = if matches!(operator, B::PGRegexNotMatch | B::PGRegexNotIMatch) { "NOT " } else { "" };
-                Ok(Typed::new(format!("({not}x_regex({}, {}, '{flags}'))", left.sql, right.sql), SqlType::Bool))
+                let not =
+                    if matches!(operator, B::PGRegexNotMatch | B::PGRegexNotIMatch) { "NOT " } else { "" };
+                Ok(Typed::new(
+                    format!("({not}x_regex({}, {}, '{flags}'))", left.sql, right.sql),
+                    SqlType::Bool,
+                ))
             }
             B::PGLikeMatch | B::PGILikeMatch | B::PGNotLikeMatch | B::PGNotILikeMatch => {
                 let (left, right) = (self.text_operand(left, "~~")?, self.text_operand(right, "~~")?);
                 let fold = i32::from(matches!(operator, B::PGILikeMatch | B::PGNotILikeMatch));
-                let not = if matches!(operator, B::PGNotLikeMatch | B::PGNotILikeMatch) { "NOT " } else { "" };
-                Ok(Typed::new(format!("({not}x_like({}, {}, '\\', {fold}))", left.sql, right.sql), SqlType::Bool))
+                let not =
+                    if matches!(operator, B::PGNotLikeMatch | B::PGNotILikeMatch) { "NOT " } else { "" };
+                Ok(Typed::new(
+                    format!("({not}x_like({}, {}, '\\', {fold}))", left.sql, right.sql),
+                    SqlType::Bool,
+                ))
             }
-            B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow => self.json_access(left, operator, right),
-            B::AtArrow | B::ArrowAt | B::PGOverlap | B::Question | B::QuestionAnd | B::QuestionPipe | B::HashMinus => {
-                self.containment(left, operator, right)
+            B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow => {
+                self.json_access(left, operator, right)
             }
+            B::AtArrow
+            | B::ArrowAt
+            | B::PGOverlap
+            | B::Question
+            | B::QuestionAnd
+            | B::QuestionPipe
+            | B::HashMinus => self.containment(left, operator, right),
             other => Err(SqlError::unsupported(format!("operator {other}"))),
         }
     }
@@ -84,7 +107,10 @@ impl Planner<'_> {
 
     fn rows(&mut self, lefts: &[Expr], operator: &BinaryOperator, rights: &[Expr]) -> Result<Typed> {
         if lefts.len() != rights.len() {
-            return Err(SqlError::new(Condition::SyntaxError, "unequal number of entries in row expressions"));
+            return Err(SqlError::new(
+                Condition::SyntaxError,
+                "unequal number of entries in row expressions",
+            ));
         }
         let (mut left_sql, mut right_sql) = (Vec::new(), Vec::new());
         for (left, right) in lefts.iter().zip(rights) {
@@ -100,9 +126,8 @@ impl Planner<'_> {
     /// Two values compared as values of one type.
     pub(crate) fn compare(&mut self, left: Typed, operator: &BinaryOperator, right: Typed) -> Result<Typed> {
         let (left_ty, right_ty) = (left.ty.clone(), right.ty.clone());
-        let (parts, ty) = self
-            .unify(vec![left, right], "comparison")
-            .map_err(|error| match error.condition {
+        let (parts, ty) =
+            self.unify(vec![left, right], "comparison").map_err(|error| match error.condition {
                 Condition::DatatypeMismatch => no_operator(&left_ty, symbol(operator), &right_ty),
                 _ => error,
             })?;
@@ -137,7 +162,8 @@ impl Planner<'_> {
         if let Some(SqlType::Array(element)) = &array {
             let ty = array.clone().unwrap_or(SqlType::Unknown);
             let mut side = |part: Typed| -> Result<String> {
-                if part.ty.base() == ty.base() || part.is_unknown() && !matches!(part.kind, Kind::Literal(_)) {
+                if part.ty.base() == ty.base() || part.is_unknown() && !matches!(part.kind, Kind::Literal(_))
+                {
                     return Ok(self.coerce(part, &ty, Mode::Implicit)?.sql);
                 }
                 Ok(format!("x_array({})", self.coerce(part, element, Mode::Implicit)?.sql))
@@ -150,7 +176,11 @@ impl Planner<'_> {
             let right = self.coerce(right, &SqlType::Jsonb, Mode::Implicit)?;
             return Ok(Typed::new(format!("x_json_concat({}, {})", left.sql, right.sql), SqlType::Jsonb));
         }
-        let ty = if left.ty == SqlType::Bytea && right.ty == SqlType::Bytea { SqlType::Bytea } else { SqlType::Text };
+        let ty = if left.ty == SqlType::Bytea && right.ty == SqlType::Bytea {
+            SqlType::Bytea
+        } else {
+            SqlType::Text
+        };
         if ty == SqlType::Bytea {
             return Ok(Typed::new(format!("CAST({} || {} AS BLOB)", left.sql, right.sql), ty));
         }
@@ -175,7 +205,8 @@ impl Planner<'_> {
         if symbol == "^" && ty != SqlType::Numeric(None) {
             ty = SqlType::Float8;
         }
-        let (left, right) = (self.coerce(left, &ty, Mode::Implicit)?, self.coerce(right, &ty, Mode::Implicit)?);
+        let (left, right) =
+            (self.coerce(left, &ty, Mode::Implicit)?, self.coerce(right, &ty, Mode::Implicit)?);
         Ok(Typed::new(format!("x_math('{symbol}', '{}', {}, {})", ty.code(), left.sql, right.sql), ty))
     }
 
@@ -219,7 +250,9 @@ impl Planner<'_> {
             (T::Interval, "+", T::Timestamp | T::Timestamptz) => {
                 span("timestamp+", &right.sql, &left.sql, right.ty.clone())
             }
-            (T::Time, "+" | "-", T::Interval) => span(&format!("time{symbol}"), &left.sql, &right.sql, T::Time),
+            (T::Time, "+" | "-", T::Interval) => {
+                span(&format!("time{symbol}"), &left.sql, &right.sql, T::Time)
+            }
             (T::Interval, "+" | "-", T::Interval | T::Unknown) => {
                 let right = known(right, &T::Interval)?;
                 span(&format!("interval{symbol}"), &left.sql, &right.sql, T::Interval)
@@ -273,7 +306,8 @@ impl Planner<'_> {
             return Ok(Typed::new(format!("x_json_exists({}, {keys}, {all})", left.sql), SqlType::Bool));
         }
         let (parts, ty) = self.unify(vec![left, right], "operator")?;
-        let (whole, part) = if *operator == B::ArrowAt { (&parts[1], &parts[0]) } else { (&parts[0], &parts[1]) };
+        let (whole, part) =
+            if *operator == B::ArrowAt { (&parts[1], &parts[0]) } else { (&parts[0], &parts[1]) };
         let function = match (&ty, operator) {
             (SqlType::Jsonb, B::AtArrow | B::ArrowAt) => "x_json_contains",
             (SqlType::Array(_), B::AtArrow | B::ArrowAt) => "x_array_contains",
@@ -284,7 +318,13 @@ impl Planner<'_> {
     }
 
     /// `left op ANY (right)`, where right is an array or a query.
-    pub(crate) fn any(&mut self, left: &Expr, operator: &BinaryOperator, right: &Expr, all: bool) -> Result<Typed> {
+    pub(crate) fn any(
+        &mut self,
+        left: &Expr,
+        operator: &BinaryOperator,
+        right: &Expr,
+        all: bool,
+    ) -> Result<Typed> {
         if let Expr::Subquery(query) = right {
             let negated = all && *operator == BinaryOperator::NotEq;
             if negated || (!all && *operator == BinaryOperator::Eq) {
@@ -331,7 +371,8 @@ impl Planner<'_> {
 
 /// What there is no operator for.
 pub(crate) fn no_operator(left: &SqlType, symbol: &str, right: &SqlType) -> SqlError {
-    let message = format!("operator does not exist: {} {symbol} {}", left.display_name(), right.display_name());
+    let message =
+        format!("operator does not exist: {} {symbol} {}", left.display_name(), right.display_name());
     SqlError::new(Condition::UndefinedFunction, message).hint(
         "No operator matches the given name and argument types. You might need to add explicit type casts.",
     )

@@ -5,8 +5,8 @@
 
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, LimitClause, NonBlock, OrderBy, OrderByExpr, OrderByKind, OrderBySort,
-    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Statement, Value,
-    Values, With,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    Statement, Value, Values, With,
 };
 
 use super::coerce::{Mode, text_literal};
@@ -26,7 +26,9 @@ struct Body {
 
 impl Planner<'_> {
     pub(crate) fn plan_query(&mut self, query: &Query) -> Result<Planned> {
-        if let SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) = query.body.as_ref() {
+        if let SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) =
+            query.body.as_ref()
+        {
             let known = self.tables.len();
             let with = self.with(query.with.as_ref())?;
             let mut planned = match statement {
@@ -44,7 +46,11 @@ impl Planner<'_> {
     }
 
     /// A query within or without another; `expected` are the types that unknown columns become.
-    pub(crate) fn subquery(&mut self, query: &Query, expected: Option<&[SqlType]>) -> Result<(String, Vec<Output>)> {
+    pub(crate) fn subquery(
+        &mut self,
+        query: &Query,
+        expected: Option<&[SqlType]>,
+    ) -> Result<(String, Vec<Output>)> {
         let known = self.tables.len();
         let result = self.whole_query(query, expected);
         self.tables.truncate(known);
@@ -94,17 +100,20 @@ impl Planner<'_> {
         let mut parts = Vec::new();
         for table in &with.cte_tables {
             let name = name_of(&table.alias.name);
-            let renamed: Vec<String> = table.alias.columns.iter().map(|column| name_of(&column.name)).collect();
+            let renamed: Vec<String> =
+                table.alias.columns.iter().map(|column| name_of(&column.name)).collect();
             if let SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) = table.query.body.as_ref() {
                 return Err(SqlError::unsupported("a data-modifying statement in WITH"));
             }
-            let recursive = with.recursive && matches!(table.query.body.as_ref(), SetExpr::SetOperation { .. });
+            let recursive =
+                with.recursive && matches!(table.query.body.as_ref(), SetExpr::SetOperation { .. });
             if let (true, SetExpr::SetOperation { left, .. }) = (recursive, table.query.body.as_ref()) {
                 // The first part gives the columns that the second one sees.
                 let depth = self.scopes.len();
                 let first = self.body(left, None, &[])?;
                 self.scopes.truncate(depth);
-                self.tables.push(CommonTable { name: name.clone(), columns: named(&first.columns, &renamed) });
+                self.tables
+                    .push(CommonTable { name: name.clone(), columns: named(&first.columns, &renamed) });
             }
             let (sql, columns) = self.subquery(&table.query, None)?;
             let columns = named(&columns, &renamed);
@@ -170,7 +179,8 @@ impl Planner<'_> {
             let pair = [Typed::new("", one.ty.clone()), Typed::new("", other.ty.clone())];
             common.push(Self::common_type(&pair, &operator.to_string())?);
         }
-        let left_sql = self.converted(first.sql, &first.columns, &common, !matches!(left, SetExpr::Query(_)))?;
+        let left_sql =
+            self.converted(first.sql, &first.columns, &common, !matches!(left, SetExpr::Query(_)))?;
         let simple = matches!(right, SetExpr::Select(_) | SetExpr::Values(_));
         let right_sql = self.converted(second.sql, &second.columns, &common, simple)?;
         let columns = first.columns.into_iter().zip(common);
@@ -200,8 +210,13 @@ impl Planner<'_> {
         let mut columns: Vec<Vec<Typed>> = Vec::new();
         for row in &values.rows {
             columns.resize_with(row.content.len().max(columns.len()), Vec::new);
-            if columns.iter().any(|column| column.len() != columns[0].len()) || row.content.len() != columns.len() {
-                return Err(SqlError::new(Condition::SyntaxError, "VALUES lists must all be the same length"));
+            if columns.iter().any(|column| column.len() != columns[0].len())
+                || row.content.len() != columns.len()
+            {
+                return Err(SqlError::new(
+                    Condition::SyntaxError,
+                    "VALUES lists must all be the same length",
+                ));
             }
             for (column, value) in columns.iter_mut().zip(&row.content) {
                 column.push(self.expression(value)?);
@@ -230,7 +245,12 @@ impl Planner<'_> {
         Ok(Body { sql: format!("SELECT * FROM ({sql})"), columns: outputs, ordered: false })
     }
 
-    fn select(&mut self, select: &Select, expected: Option<&[SqlType]>, order: &[OrderByExpr]) -> Result<Body> {
+    fn select(
+        &mut self,
+        select: &Select,
+        expected: Option<&[SqlType]>,
+        order: &[OrderByExpr],
+    ) -> Result<Body> {
         refuse_parts(select)?;
         self.scopes.push(Scope::default());
         let from = self.from(&select.from)?;
@@ -251,7 +271,8 @@ impl Planner<'_> {
             None => String::new(),
         };
         let columns: Vec<Output> = items.iter().map(|(output, _)| output.clone()).collect();
-        let listed: Vec<String> = items.iter().map(|(output, sql)| format!("{sql} AS {}", quote(&output.name))).collect();
+        let listed: Vec<String> =
+            items.iter().map(|(output, sql)| format!("{sql} AS {}", quote(&output.name))).collect();
         let from = if from.is_empty() { from } else { format!(" FROM {from}") };
         let tail = format!("{from}{condition}{group}{having}");
         match &select.distinct {
@@ -265,7 +286,13 @@ impl Planner<'_> {
     }
 
     /// DISTINCT ON: the first row of each group, by its number in the group.
-    fn distinct_on(&mut self, keys: &[Expr], items: &[(Output, String)], tail: &str, order: &[OrderByExpr]) -> Result<Body> {
+    fn distinct_on(
+        &mut self,
+        keys: &[Expr],
+        items: &[(Output, String)],
+        tail: &str,
+        order: &[OrderByExpr],
+    ) -> Result<Body> {
         let columns: Vec<Output> = items.iter().map(|(output, _)| output.clone()).collect();
         let mut partition = Vec::new();
         for key in keys {
@@ -274,16 +301,23 @@ impl Planner<'_> {
         }
         let mut terms = Vec::new();
         for term in order {
-            terms.push(match alias_of(&term.expr).and_then(|name| items.iter().find(|(output, _)| output.name == name)) {
-                Some((output, sql)) => ordered(&self.comparable(sql, &output.ty, true), &output.ty, term),
-                None => self.order_term(term)?,
-            });
+            terms.push(
+                match alias_of(&term.expr)
+                    .and_then(|name| items.iter().find(|(output, _)| output.name == name))
+                {
+                    Some((output, sql)) => ordered(&self.comparable(sql, &output.ty, true), &output.ty, term),
+                    None => self.order_term(term)?,
+                },
+            );
         }
         let by = if terms.is_empty() { String::new() } else { format!(" ORDER BY {}", terms.join(", ")) };
         let listed: Vec<String> =
             items.iter().enumerate().map(|(at, (_, sql))| format!("{sql} AS \"__c{at}\"")).collect();
-        let outer: Vec<String> =
-            columns.iter().enumerate().map(|(at, output)| format!("\"__c{at}\" AS {}", quote(&output.name))).collect();
+        let outer: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, output)| format!("\"__c{at}\" AS {}", quote(&output.name)))
+            .collect();
         let sql = format!(
             "SELECT {} FROM (SELECT {}, row_number() OVER (PARTITION BY {}{by}) AS __first, row_number() OVER ({}) AS __order{tail}) \
              WHERE __first = 1 ORDER BY __order",
@@ -305,12 +339,14 @@ impl Planner<'_> {
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expression) => {
-                    let output = self.item(expression, None, expected.and_then(|types| types.get(outputs.len())))?;
+                    let output =
+                        self.item(expression, None, expected.and_then(|types| types.get(outputs.len())))?;
                     outputs.push(output);
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     let name = Some(name_of(alias));
-                    let output = self.item(expr, name, expected.and_then(|types| types.get(outputs.len())))?;
+                    let output =
+                        self.item(expr, name, expected.and_then(|types| types.get(outputs.len())))?;
                     outputs.push(output);
                 }
                 SelectItem::Wildcard(_) => {
@@ -328,8 +364,11 @@ impl Planner<'_> {
                         SqlError::new(Condition::UndefinedTable, message)
                     })?;
                     for column in &source.columns {
-                        let output =
-                            Output { name: column.name.clone(), ty: column.ty.clone(), origin: column.origin };
+                        let output = Output {
+                            name: column.name.clone(),
+                            ty: column.ty.clone(),
+                            origin: column.origin,
+                        };
                         outputs.push((output, column.sql.clone()));
                     }
                 }
@@ -339,7 +378,12 @@ impl Planner<'_> {
         Ok(outputs)
     }
 
-    fn item(&mut self, written: &Expr, name: Option<String>, expected: Option<&SqlType>) -> Result<(Output, String)> {
+    fn item(
+        &mut self,
+        written: &Expr,
+        name: Option<String>,
+        expected: Option<&SqlType>,
+    ) -> Result<(Output, String)> {
         let part = self.expression(written)?;
         let part = match expected {
             Some(ty) if part.is_unknown() => self.coerce(part, ty, Mode::Assignment)?,
@@ -349,7 +393,12 @@ impl Planner<'_> {
         Ok((Output { name, ty: part.ty, origin: part.origin }, part.sql))
     }
 
-    fn group_by(&mut self, group: &GroupByExpr, select: &Select, items: &[(Output, String)]) -> Result<String> {
+    fn group_by(
+        &mut self,
+        group: &GroupByExpr,
+        select: &Select,
+        items: &[(Output, String)],
+    ) -> Result<String> {
         let GroupByExpr::Expressions(keys, modifiers) = group else {
             return Err(SqlError::unsupported("GROUP BY ALL"));
         };
@@ -385,16 +434,18 @@ impl Planner<'_> {
     /// A plain column of the list has to be a key, or belong to a table whose primary key is among them.
     fn check_grouping(&mut self, keys: &[String], select: &Select) -> Result<()> {
         for item in &select.projection {
-            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+                continue;
+            };
             if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
                 continue;
             }
             let column = self.expression(expr)?;
             let Some((table, _)) = column.origin.filter(|_| !keys.contains(&column.sql)) else { continue };
             let relation = self.around.catalog.relations.values().find(|relation| relation.oid == table);
-            let by_key = relation.and_then(|relation| relation.primary_key()).is_some_and(|key| {
-                key.iter().all(|part| keys.iter().any(|sql| sql.ends_with(&quote(part))))
-            });
+            let by_key = relation
+                .and_then(|relation| relation.primary_key())
+                .is_some_and(|key| key.iter().all(|part| keys.iter().any(|sql| sql.ends_with(&quote(part)))));
             if !by_key {
                 let name = expr.to_string();
                 let message = format!(
@@ -425,14 +476,22 @@ impl Planner<'_> {
     fn order_by_output(&self, number: usize, column: &Output, term: &OrderByExpr) -> String {
         let by_value = matches!(column.ty, SqlType::Enum(..) | SqlType::Interval);
         let sql = if by_value { quote(&column.name) } else { number.to_string() };
-        ordered(&self.comparable(&sql, &if by_value { column.ty.clone() } else { SqlType::Text }, true), &column.ty, term)
+        ordered(
+            &self.comparable(&sql, &if by_value { column.ty.clone() } else { SqlType::Text }, true),
+            &column.ty,
+            term,
+        )
     }
 
     fn order_term(&mut self, term: &OrderByExpr) -> Result<String> {
         let part = self.expression(&term.expr)?;
         let part = self.decided(part)?;
         // A constant would be taken for the number of a column.
-        let sql = if part.sql.bytes().all(|byte| byte.is_ascii_digit()) { format!("+{}", part.sql) } else { part.sql };
+        let sql = if part.sql.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("+{}", part.sql)
+        } else {
+            part.sql
+        };
         Ok(ordered(&self.comparable(&sql, &part.ty, true), &part.ty, term))
     }
 
@@ -456,7 +515,9 @@ impl Planner<'_> {
             let part = self.expression(&part)?;
             let part = self.coerce(part, &SqlType::Int8, Mode::Assignment)?.sql;
             let message = text_literal(&format!("{name} must not be negative"));
-            Ok(format!("coalesce(CASE WHEN {part} < 0 THEN x_raise('2201W', {message}) ELSE {part} END, {none})"))
+            Ok(format!(
+                "coalesce(CASE WHEN {part} < 0 THEN x_raise('2201W', {message}) ELSE {part} END, {none})"
+            ))
         };
         let limit = number(limit, "LIMIT", "-1")?;
         let offset = number(offset, "OFFSET", "0")?;
@@ -466,9 +527,8 @@ impl Planner<'_> {
 
 /// The columns of a table that WITH made, by new names where there are.
 fn named(columns: &[Output], renamed: &[String]) -> Vec<(String, SqlType)> {
-    let name = |(at, column): (usize, &Output)| {
-        (renamed.get(at).unwrap_or(&column.name).clone(), column.ty.clone())
-    };
+    let name =
+        |(at, column): (usize, &Output)| (renamed.get(at).unwrap_or(&column.name).clone(), column.ty.clone());
     columns.iter().enumerate().map(name).collect()
 }
 
@@ -483,7 +543,8 @@ fn push_all(source: &Source, outputs: &mut Vec<(Output, String)>) {
 fn ordered(sql: &str, ty: &SqlType, term: &OrderByExpr) -> String {
     let descending = matches!(term.options.sort, Some(OrderBySort::Desc));
     let nulls_first = term.options.nulls_first.unwrap_or(descending);
-    let (direction, nulls) = (if descending { "DESC" } else { "ASC" }, if nulls_first { "FIRST" } else { "LAST" });
+    let (direction, nulls) =
+        (if descending { "DESC" } else { "ASC" }, if nulls_first { "FIRST" } else { "LAST" });
     format!("{sql}{} {direction} NULLS {nulls}", collation(ty))
 }
 
@@ -550,8 +611,13 @@ fn column_name(expression: &Expr) -> String {
 /// The short name of a written built-in type.
 fn sqlparser_type_name(written: &sqlparser::ast::DataType) -> Option<String> {
     let catalog = crate::engine::Catalog::default();
-    let around =
-        super::Surroundings { catalog: &catalog, search_path: &[], system: |_, _| None, version: "", text: "" };
+    let around = super::Surroundings {
+        catalog: &catalog,
+        search_path: &[],
+        system: |_, _| None,
+        version: "",
+        text: "",
+    };
     super::names::data_type(written, &around).ok().map(|ty| ty.short_name())
 }
 
@@ -563,7 +629,10 @@ fn refuse_parts(select: &Select) -> Result<()> {
         (!select.named_window.is_empty(), "a named window"),
         (select.qualify.is_some(), "QUALIFY"),
         (!select.connect_by.is_empty(), "CONNECT BY"),
-        (!select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty(), "CLUSTER BY"),
+        (
+            !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty(),
+            "CLUSTER BY",
+        ),
     ];
     match refused.iter().find(|(present, _)| *present) {
         Some((_, name)) => Err(SqlError::unsupported(*name)),

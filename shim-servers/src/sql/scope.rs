@@ -13,7 +13,8 @@ use crate::engine::{Condition, Result, SqlError, SqlType};
 pub type Origin = (u32, i16);
 
 /// The columns of a system view, as name and type code; nothing for a name that is none.
-pub type SystemColumns = fn(schema: Option<&str>, name: &str) -> Option<&'static [(&'static str, &'static str)]>;
+pub type SystemColumns =
+    fn(schema: Option<&str>, name: &str) -> Option<&'static [(&'static str, &'static str)]>;
 
 /// The tables of one query.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +82,9 @@ impl Planner<'_> {
             if let Some(column) = found.next() {
                 if found.next().is_some() {
                     let message = format!("column reference \"{name}\" is ambiguous");
-                    return Err(SqlError::new(Condition::AmbiguousColumn, message).position(self.at(ident.span)));
+                    return Err(
+                        SqlError::new(Condition::AmbiguousColumn, message).position(self.at(ident.span))
+                    );
                 }
                 return Ok(column.typed());
             }
@@ -93,7 +96,10 @@ impl Planner<'_> {
     /// Whether the innermost query has a column of this name.
     pub(crate) fn has_column(&self, name: &str) -> bool {
         self.scopes.last().is_some_and(|scope| {
-            scope.sources.iter().any(|source| source.columns.iter().any(|column| column.name == name && !column.hidden))
+            scope
+                .sources
+                .iter()
+                .any(|source| source.columns.iter().any(|column| column.name == name && !column.hidden))
         })
     }
 

@@ -2,10 +2,10 @@
 
 use futures_util::TryStreamExt;
 
+use super::super::Migrator;
 use super::super::sqlx::migrate::MigrateError;
 use super::super::sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgListener, PgPoolOptions, PgSslMode};
 use super::super::sqlx::{self, ConnectOptions, Connection, Executor, PgConnection, Row};
-use super::super::Migrator;
 use super::connected;
 use compat_databases::{Wishes, postgres, postgres_with};
 use compat_tests::certificate::Certificate;
@@ -54,7 +54,8 @@ async fn prepared_statements_are_kept_and_typed() {
         .await
         .expect("no row");
     assert_eq!(none, None);
-    let done = sqlx::query("UPDATE authors SET born = born + 1").execute(&mut connection).await.expect("an update");
+    let done =
+        sqlx::query("UPDATE authors SET born = born + 1").execute(&mut connection).await.expect("an update");
     assert_eq!(done.rows_affected(), 3);
 }
 
@@ -64,7 +65,12 @@ async fn constraints_have_their_names_and_conditions() {
     connection.execute(SCHEMA).await.expect("tables");
     connection.execute("INSERT INTO authors (name) VALUES ('Ada')").await.expect("a row");
     let cases = [
-        ("INSERT INTO authors (name) VALUES ('Ada')", "23505", Some("authors_name_key"), Some("Key (name)=(Ada) already exists.")),
+        (
+            "INSERT INTO authors (name) VALUES ('Ada')",
+            "23505",
+            Some("authors_name_key"),
+            Some("Key (name)=(Ada) already exists."),
+        ),
         ("INSERT INTO authors (name, born) VALUES ('Bob', -5)", "23514", Some("authors_born_check"), None),
         (
             "INSERT INTO books (author, title) VALUES (77, 'x')",
@@ -72,7 +78,12 @@ async fn constraints_have_their_names_and_conditions() {
             Some("books_author_fkey"),
             Some("Key (author)=(77) is not present in table \"authors\"."),
         ),
-        ("INSERT INTO books (author, title) VALUES (1, 'much too long for this column')", "22001", None, None),
+        (
+            "INSERT INTO books (author, title) VALUES (1, 'much too long for this column')",
+            "22001",
+            None,
+            None,
+        ),
         ("SELECT nothing FROM authors", "42703", None, None),
         ("SELECT * FROM nowhere", "42P01", None, None),
         ("SELEKT 1", "42601", None, None),
@@ -94,7 +105,10 @@ async fn constraints_have_their_names_and_conditions() {
     }
     let error = connection.execute("INSERT INTO authors (born) VALUES (1)").await.expect_err("no name");
     assert_eq!(refusal(&error).0, "23502");
-    connection.execute("INSERT INTO books (author) SELECT id FROM authors WHERE name = 'Ada'").await.expect("a book");
+    connection
+        .execute("INSERT INTO books (author) SELECT id FROM authors WHERE name = 'Ada'")
+        .await
+        .expect("a book");
     let error = connection.execute("DELETE FROM authors").await.expect_err("there is a book");
     let (code, name, detail) = refusal(&error);
     assert_eq!((code.as_str(), name.as_deref()), ("23503", Some("books_author_fkey")));
@@ -104,7 +118,8 @@ async fn constraints_have_their_names_and_conditions() {
 #[tokio::test]
 async fn rows_are_streamed() {
     let Some((_server, mut connection)) = connected().await else { return };
-    let mut rows = sqlx::query("SELECT n, repeat('x', 100) AS text FROM generate_series(1, 20000) AS n").fetch(&mut connection);
+    let mut rows = sqlx::query("SELECT n, repeat('x', 100) AS text FROM generate_series(1, 20000) AS n")
+        .fetch(&mut connection);
     let mut sum = 0_i64;
     while let Some(row) = rows.try_next().await.expect("a row") {
         sum += i64::from(row.get::<i32, _>("n"));
@@ -126,11 +141,19 @@ async fn notifications_come_with_the_commit() {
     let mut listener = PgListener::connect(&server.url()).await.expect("a listener");
     listener.listen_all(["news", "other"]).await.expect("it listens");
     let mut transaction = connection.begin().await.expect("a transaction");
-    sqlx::query("SELECT pg_notify('news', $1)").bind("lost").execute(&mut *transaction).await.expect("a notification");
+    sqlx::query("SELECT pg_notify('news', $1)")
+        .bind("lost")
+        .execute(&mut *transaction)
+        .await
+        .expect("a notification");
     transaction.rollback().await.expect("undone");
     let mut transaction = connection.begin().await.expect("a transaction");
     for payload in ["first", "second", "first"] {
-        sqlx::query("SELECT pg_notify('news', $1)").bind(payload).execute(&mut *transaction).await.expect("a notification");
+        sqlx::query("SELECT pg_notify('news', $1)")
+            .bind(payload)
+            .execute(&mut *transaction)
+            .await
+            .expect("a notification");
     }
     transaction.commit().await.expect("done");
     connection.execute("NOTIFY other, 'third'").await.expect("a notification");
@@ -150,21 +173,29 @@ async fn copy_goes_in_and_out() {
     copy.send("1\tone\n2\t\\N\n".as_bytes()).await.expect("sent");
     copy.send("3\ttab\\there\n".as_bytes()).await.expect("sent");
     assert_eq!(copy.finish().await.expect("finished"), 3);
-    let mut copy = connection.copy_in_raw("COPY points FROM STDIN WITH (FORMAT csv, HEADER true)").await.expect("a copy");
+    let mut copy = connection
+        .copy_in_raw("COPY points FROM STDIN WITH (FORMAT csv, HEADER true)")
+        .await
+        .expect("a copy");
     copy.send("x,label\n4,\"a, b\"\n5,\n".as_bytes()).await.expect("sent");
     assert_eq!(copy.finish().await.expect("finished"), 2);
-    let out = connection.copy_out_raw("COPY (SELECT * FROM points ORDER BY x) TO STDOUT").await.expect("a copy");
-    let text: Vec<u8> = out.try_fold(Vec::new(), |mut all, part| async move {
-        all.extend_from_slice(&part);
-        Ok(all)
-    }).await.expect("all of it");
+    let out =
+        connection.copy_out_raw("COPY (SELECT * FROM points ORDER BY x) TO STDOUT").await.expect("a copy");
+    let text: Vec<u8> = out
+        .try_fold(Vec::new(), |mut all, part| async move {
+            all.extend_from_slice(&part);
+            Ok(all)
+        })
+        .await
+        .expect("all of it");
     let text = String::from_utf8(text).expect("text");
     assert_eq!(text, "1\tone\n2\t\\N\n3\ttab\\there\n4\ta, b\n5\t\\N\n");
     let mut copy = connection.copy_in_raw("COPY points FROM STDIN").await.expect("a copy");
     copy.send("6\tfine\nseven\tnot\n".as_bytes()).await.expect("sent");
     let error = copy.finish().await.expect_err("seven is no number");
     assert_eq!(refusal(&error).0, "22P02");
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM points").fetch_one(&mut connection).await.expect("a count");
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM points").fetch_one(&mut connection).await.expect("a count");
     assert_eq!(count, 5, "a copy that fails stores nothing");
 }
 
@@ -178,14 +209,18 @@ async fn migrations_run_once() {
     let (first, second) = tokio::join!(migrator.run(&pool), migrator.run(&pool));
     first.expect("migrated");
     second.expect("nothing left to migrate");
-    let versions: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-        .fetch_all(&mut connection)
-        .await
-        .expect("versions");
+    let versions: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(&mut connection)
+            .await
+            .expect("versions");
     assert_eq!(versions, [1, 2]);
     connection.execute("INSERT INTO accounts (owner) VALUES ('a'), ('b')").await.expect("rows");
     connection.execute("INSERT INTO transfers (giver, taker, amount) VALUES (1, 2, 5)").await.expect("a row");
-    connection.execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 2").await.expect("spoiled");
+    connection
+        .execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 2")
+        .await
+        .expect("spoiled");
     let error = migrator.run(&pool).await.expect_err("a migration was changed");
     assert!(matches!(error, MigrateError::VersionMismatch(2)), "{error}");
 }
@@ -203,7 +238,8 @@ async fn passwords_and_tls() {
     let options = options.ssl_mode(PgSslMode::VerifyFull);
     let trusting = options.clone().ssl_root_cert_from_pem(certificate.authority_pem().as_bytes().to_vec());
     let mut connection = trusting.connect().await.expect("TLS and SCRAM");
-    let user: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut connection).await.expect("a user");
+    let user: String =
+        sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut connection).await.expect("a user");
     assert_eq!(user, "postgres");
     let other = Certificate::for_name("db");
     let wrong = options.ssl_root_cert_from_pem(other.authority_pem().as_bytes().to_vec());
@@ -222,7 +258,8 @@ async fn unknown_databases_and_functions_of_the_server() {
     let mut connection: PgConnection = options.clone().connect().await.expect("a connection");
     connection.execute("CREATE DATABASE second").await.expect("a database");
     let mut second = options.database("second").connect().await.expect("a connection");
-    let name: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut second).await.expect("a name");
+    let name: String =
+        sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut second).await.expect("a name");
     assert_eq!(name, "second");
     second.close().await.expect("closed");
 }

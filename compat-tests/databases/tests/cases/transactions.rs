@@ -7,7 +7,11 @@ use super::super::sqlx::{self, Connection, Executor, PgConnection};
 use super::connected;
 
 async fn balance(connection: &mut PgConnection, id: i32) -> i64 {
-    sqlx::query_scalar("SELECT balance FROM accounts WHERE id = $1").bind(id).fetch_one(connection).await.expect("a balance")
+    sqlx::query_scalar("SELECT balance FROM accounts WHERE id = $1")
+        .bind(id)
+        .fetch_one(connection)
+        .await
+        .expect("a balance")
 }
 
 fn code(error: &sqlx::Error) -> String {
@@ -75,7 +79,8 @@ async fn readers_see_what_is_committed() {
     transaction.commit().await.expect("committed");
     assert_eq!(balance(&mut reader, 1).await, 50, "READ COMMITTED sees it at once");
     assert_eq!(balance(&mut snapshot, 1).await, 100, "REPEATABLE READ never does");
-    let error = snapshot.execute("UPDATE accounts SET balance = 0 WHERE id = 1").await.expect_err("it is stale");
+    let error =
+        snapshot.execute("UPDATE accounts SET balance = 0 WHERE id = 1").await.expect_err("it is stale");
     assert_eq!(code(&error), "40001");
     snapshot.execute("ROLLBACK").await.expect("undone");
     reader.execute("COMMIT").await.expect("done");
@@ -92,10 +97,14 @@ async fn a_writer_waits_for_the_row() {
     let mut second = PgConnection::connect(&server.url()).await.expect("a connection");
     let mut transaction = first.begin().await.expect("a transaction");
     transaction.execute("SELECT * FROM accounts WHERE id = 1 FOR UPDATE").await.expect("a lock");
-    let error = second.execute("SELECT * FROM accounts WHERE id = 1 FOR UPDATE NOWAIT").await.expect_err("it is locked");
+    let error = second
+        .execute("SELECT * FROM accounts WHERE id = 1 FOR UPDATE NOWAIT")
+        .await
+        .expect_err("it is locked");
     assert_eq!(code(&error), "55P03");
     second.execute("SET lock_timeout = '50ms'").await.expect("set");
-    let error = second.execute("UPDATE accounts SET balance = 0 WHERE id = 1").await.expect_err("it waits no longer");
+    let error =
+        second.execute("UPDATE accounts SET balance = 0 WHERE id = 1").await.expect_err("it waits no longer");
     assert_eq!(code(&error), "55P03");
     second.execute("SET lock_timeout = 0").await.expect("set");
     let waiting = tokio::spawn(async move {
@@ -119,7 +128,8 @@ async fn statements_are_cancelled() {
     let error = connection.execute(long).await.expect_err("it takes too long");
     assert_eq!(code(&error), "57014");
     connection.execute("SET statement_timeout = 0").await.expect("set");
-    let own: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await.expect("a number");
+    let own: i32 =
+        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await.expect("a number");
     let mut other = PgConnection::connect(&server.url()).await.expect("a connection");
     let sleeping = tokio::spawn(async move {
         let error = connection.execute("SELECT pg_sleep(10)").await.expect_err("it was cancelled");
@@ -128,8 +138,11 @@ async fn statements_are_cancelled() {
         connection.execute("SELECT pg_sleep(10)").await.expect_err("it was terminated")
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let cancelled: bool =
-        sqlx::query_scalar("SELECT pg_cancel_backend($1)").bind(own).fetch_one(&mut other).await.expect("an answer");
+    let cancelled: bool = sqlx::query_scalar("SELECT pg_cancel_backend($1)")
+        .bind(own)
+        .fetch_one(&mut other)
+        .await
+        .expect("an answer");
     assert!(cancelled);
     tokio::time::sleep(Duration::from_millis(100)).await;
     sqlx::query("SELECT pg_terminate_backend($1)").bind(own).execute(&mut other).await.expect("an answer");
@@ -142,8 +155,10 @@ async fn advisory_locks_exclude() {
     let Some((server, mut first)) = connected().await else { return };
     let mut second = PgConnection::connect(&server.url()).await.expect("a connection");
     first.execute("SELECT pg_advisory_lock(42)").await.expect("a lock");
-    let tried: bool =
-        sqlx::query_scalar("SELECT pg_try_advisory_lock(42)").fetch_one(&mut second).await.expect("an answer");
+    let tried: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(42)")
+        .fetch_one(&mut second)
+        .await
+        .expect("an answer");
     assert!(!tried);
     let waiting = tokio::spawn(async move {
         second.execute("SELECT pg_advisory_lock(42)").await.expect("a lock");

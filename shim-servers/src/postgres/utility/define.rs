@@ -11,13 +11,19 @@ use super::super::connection::{Connection, Handled, surroundings};
 use super::super::message::Messages;
 use super::needs_no_transaction;
 use crate::engine::{
-    Access, Catalog, Condition, Constraint, EnumType, Key, RelationKind, Result, SqlError, Step, Work, quote, sqlite_name,
+    Access, Catalog, Condition, Constraint, EnumType, Key, RelationKind, Result, SqlError, Step, Work, quote,
+    sqlite_name,
 };
 use crate::sql::{self, Change, first_words, name_of, new_key, split_name};
 
 impl Connection {
     /// Does a definition; its command tag.
-    pub(super) async fn define(&mut self, messages: &mut Messages, statement: &Statement, text: &str) -> Handled<String> {
+    pub(super) async fn define(
+        &mut self,
+        messages: &mut Messages,
+        statement: &Statement,
+        text: &str,
+    ) -> Handled<String> {
         match statement {
             Statement::CreateDatabase { db_name, .. } => {
                 needs_no_transaction(self.session.status(), statement)?;
@@ -48,14 +54,21 @@ impl Connection {
             _ => {}
         }
         // The lock first, then the catalog.
-        let lock = Work { sql: "SELECT 1".to_owned(), access: Access::Write, command: "DDL", ..Work::default() };
+        let lock =
+            Work { sql: "SELECT 1".to_owned(), access: Access::Write, command: "DDL", ..Work::default() };
         self.session.execute(lock).await?;
         let (catalog, path) = (self.session.catalog(), self.search_path());
         let around = surroundings(&catalog, &path, text);
         let (tag, change) = match statement {
-            Statement::CreateTable(create) => ("CREATE TABLE".to_owned(), Some(sql::create_table(create, &around)?)),
-            Statement::CreateIndex(create) => ("CREATE INDEX".to_owned(), Some(sql::create_index(create, &around)?)),
-            Statement::CreateView(create) => ("CREATE VIEW".to_owned(), Some(sql::create_view(create, &around)?)),
+            Statement::CreateTable(create) => {
+                ("CREATE TABLE".to_owned(), Some(sql::create_table(create, &around)?))
+            }
+            Statement::CreateIndex(create) => {
+                ("CREATE INDEX".to_owned(), Some(sql::create_index(create, &around)?))
+            }
+            Statement::CreateView(create) => {
+                ("CREATE VIEW".to_owned(), Some(sql::create_view(create, &around)?))
+            }
             Statement::AlterTable(alter) => ("ALTER TABLE".to_owned(), sql::alter_table(alter, &around)?),
             Statement::CreateSchema { schema_name, if_not_exists, .. } => {
                 ("CREATE SCHEMA".to_owned(), create_schema(&catalog, schema_name, *if_not_exists)?)
@@ -77,7 +90,10 @@ impl Connection {
                 change.catalog.sequences.insert(key, sequence.into());
                 ("CREATE SEQUENCE".to_owned(), Some(change))
             }
-            Statement::CreateType { name, representation: Some(UserDefinedTypeRepresentation::Enum { labels }) } => {
+            Statement::CreateType {
+                name,
+                representation: Some(UserDefinedTypeRepresentation::Enum { labels }),
+            } => {
                 let (schema, name) = split_name(name)?;
                 let key = new_key(&catalog, schema, name, &path)?;
                 if catalog.enums.contains_key(&key) {
@@ -100,13 +116,18 @@ impl Connection {
                 (format!("DROP {object_type}"), Some(change))
             }
             Statement::Truncate(truncate) => {
-                let names: Vec<&ObjectName> = truncate.table_names.iter().map(|target| &target.name).collect();
+                let names: Vec<&ObjectName> =
+                    truncate.table_names.iter().map(|target| &target.name).collect();
                 let cascade = matches!(truncate.cascade, Some(sqlparser::ast::CascadeOption::Cascade));
-                let restart = matches!(truncate.identity, Some(sqlparser::ast::TruncateIdentityOption::Restart));
+                let restart =
+                    matches!(truncate.identity, Some(sqlparser::ast::TruncateIdentityOption::Restart));
                 self.truncate(&catalog, &names, cascade, restart, &path).await?;
                 return Ok("TRUNCATE TABLE".to_owned());
             }
-            Statement::AlterIndex { name, operation: sqlparser::ast::AlterIndexOperation::RenameIndex { index_name } } => {
+            Statement::AlterIndex {
+                name,
+                operation: sqlparser::ast::AlterIndexOperation::RenameIndex { index_name },
+            } => {
                 let (schema, name) = split_name(name)?;
                 let mut change = Change::of(&catalog);
                 let found = catalog.index(schema.as_deref(), &name, &path).map(|(key, _)| key);
@@ -142,7 +163,8 @@ impl Connection {
         let mut keys: Vec<Key> = Vec::new();
         for name in names {
             let (schema, name) = split_name(name)?;
-            let found = catalog.relation(schema.as_deref(), &name, path).ok_or_else(|| missing("relation", &name))?;
+            let found =
+                catalog.relation(schema.as_deref(), &name, path).ok_or_else(|| missing("relation", &name))?;
             keys.push(found.key());
         }
         loop {
@@ -188,7 +210,10 @@ fn missing(kind: &str, name: &str) -> SqlError {
 
 fn refuse_taken(catalog: &Catalog, key: &Key) -> Result<()> {
     if catalog.is_taken(key) {
-        return Err(SqlError::new(Condition::DuplicateTable, format!("relation \"{}\" already exists", key.1)));
+        return Err(SqlError::new(
+            Condition::DuplicateTable,
+            format!("relation \"{}\" already exists", key.1),
+        ));
     }
     Ok(())
 }
@@ -281,7 +306,10 @@ fn drop_relation(change: &mut Change, key: &Key, cascade: bool) -> Result<()> {
         .values()
         .filter(|found| found.key() != *key)
         .filter(|found| {
-            found.constraints.iter().any(|own| matches!(own, Constraint::ForeignKey { table, .. } if table == key))
+            found
+                .constraints
+                .iter()
+                .any(|own| matches!(own, Constraint::ForeignKey { table, .. } if table == key))
         })
         .map(|found| found.key())
         .collect();
@@ -294,7 +322,9 @@ fn drop_relation(change: &mut Change, key: &Key, cascade: bool) -> Result<()> {
     for other in referring {
         if let Some(found) = change.catalog.relations.get_mut(&other) {
             let found = Arc::make_mut(found);
-            found.constraints.retain(|own| !matches!(own, Constraint::ForeignKey { table, .. } if table == key));
+            found
+                .constraints
+                .retain(|own| !matches!(own, Constraint::ForeignKey { table, .. } if table == key));
             change.steps.push(Step::Rewrite(found.sqlite_name(), found.create_table()));
         }
     }
@@ -303,13 +333,22 @@ fn drop_relation(change: &mut Change, key: &Key, cascade: bool) -> Result<()> {
         change.steps.push(Step::Sql(format!("DROP TABLE {}", quote(&sqlite_name(key)))));
     }
     change.catalog.indexes.retain(|_, index| index.table != *key);
-    change.catalog.sequences.retain(|_, sequence| sequence.owner.as_ref().is_none_or(|(table, _)| table != key));
+    change
+        .catalog
+        .sequences
+        .retain(|_, sequence| sequence.owner.as_ref().is_none_or(|(table, _)| table != key));
     Ok(())
 }
 
 fn drop_index(change: &mut Change, key: &Key) -> Result<()> {
     let of_constraint = change.catalog.indexes.get(key).and_then(|index| {
-        change.catalog.relations.get(&index.table).and_then(|table| table.constraint(&key.1)).is_some().then(|| index.table.1.clone())
+        change
+            .catalog
+            .relations
+            .get(&index.table)
+            .and_then(|table| table.constraint(&key.1))
+            .is_some()
+            .then(|| index.table.1.clone())
     });
     if let Some(table) = of_constraint {
         let message =

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::columns::{add_column, add_constraint, set_default};
 use super::{Change, column_types, table};
-use crate::engine::{Condition, Constraint, Key, Relation, Result, SqlError, SqlType, Step, quote, sqlite_name};
+use crate::engine::{
+    Condition, Constraint, Key, Relation, Result, SqlError, SqlType, Step, quote, sqlite_name,
+};
 use crate::sql::names::{data_type, name_of, split_name};
 use crate::sql::{Planner, Surroundings};
 
@@ -48,7 +50,11 @@ fn apply(
     match operation {
         AlterTableOperation::AddColumn { if_not_exists, column_def, .. } => {
             if *if_not_exists && relation.column(&name_of(&column_def.name)).is_some() {
-                change.notice = Some(format!("column \"{}\" of relation \"{}\" already exists, skipping", name_of(&column_def.name), key.1));
+                change.notice = Some(format!(
+                    "column \"{}\" of relation \"{}\" already exists, skipping",
+                    name_of(&column_def.name),
+                    key.1
+                ));
                 return Ok(key);
             }
             return append_column(change, relation, column_def, around);
@@ -93,7 +99,9 @@ fn apply(
         AlterTableOperation::AlterColumn { column_name, op } => {
             alter_column(change, &mut relation, &name_of(column_name), op, around)?;
         }
-        AlterTableOperation::OwnerTo { .. } | AlterTableOperation::ValidateConstraint { .. } => return Ok(key),
+        AlterTableOperation::OwnerTo { .. } | AlterTableOperation::ValidateConstraint { .. } => {
+            return Ok(key);
+        }
         other => return Err(SqlError::unsupported(format!("ALTER TABLE … {other}"))),
     }
     rewrite(change, relation);
@@ -108,12 +116,18 @@ fn rewrite(change: &mut Change, relation: Relation) {
     change.catalog.relations.insert(relation.key(), relation.into());
 }
 
-fn append_column(change: &mut Change, mut relation: Relation, definition: &ColumnDef, around: &Surroundings<'_>) -> Result<Key> {
+fn append_column(
+    change: &mut Change,
+    mut relation: Relation,
+    definition: &ColumnDef,
+    around: &Surroundings<'_>,
+) -> Result<Key> {
     let key = relation.key();
     let (steps, known) = (change.steps.len(), relation.constraints.len());
     add_column(change, &mut relation, definition, around)?;
     let later = change.steps.split_off(steps);
-    let column = relation.columns.last().cloned().ok_or_else(|| SqlError::internal("a column was not added"))?;
+    let column =
+        relation.columns.last().cloned().ok_or_else(|| SqlError::internal("a column was not added"))?;
     let (table, name) = (quote(&relation.sqlite_name()), quote(&column.name));
     let collate = if matches!(column.ty, SqlType::Numeric(_)) { " COLLATE \"numeric\"" } else { "" };
     change.sql(format!("ALTER TABLE {table} ADD COLUMN {name}{collate}"));
@@ -139,7 +153,9 @@ fn append_column(change: &mut Change, mut relation: Relation, definition: &Colum
 
 fn refuse_null(change: &mut Change, relation: &Relation, column: &str) {
     let message = format!("column \"{column}\" of relation \"{}\" contains null values", relation.name);
-    let error = SqlError::new(Condition::NotNullViolation, message).table(&relation.schema, &relation.name).column(column);
+    let error = SqlError::new(Condition::NotNullViolation, message)
+        .table(&relation.schema, &relation.name)
+        .column(column);
     let query =
         format!("SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1", quote(&relation.sqlite_name()), quote(column));
     change.steps.push(Step::Refuse(query, error));
@@ -150,11 +166,15 @@ fn refuse_wrong_rows(change: &mut Change, relation: &Relation, constraint: &Cons
     let table = quote(&relation.sqlite_name());
     match constraint {
         Constraint::Check { name, sqlite, .. } => {
-            let message =
-                format!("check constraint \"{name}\" of relation \"{}\" is violated by some row", relation.name);
+            let message = format!(
+                "check constraint \"{name}\" of relation \"{}\" is violated by some row",
+                relation.name
+            );
             let error = SqlError::new(Condition::CheckViolation, message);
             let error = error.table(&relation.schema, &relation.name).constraint(name);
-            change.steps.push(Step::Refuse(format!("SELECT 1 FROM {table} WHERE NOT ({sqlite}) LIMIT 1"), error));
+            change
+                .steps
+                .push(Step::Refuse(format!("SELECT 1 FROM {table} WHERE NOT ({sqlite}) LIMIT 1"), error));
         }
         Constraint::ForeignKey { name, .. } => {
             let message = format!(
@@ -208,7 +228,13 @@ pub(crate) fn rename_index(change: &mut Change, key: &Key, new: &str) -> bool {
     true
 }
 
-fn drop_column(change: &mut Change, relation: &mut Relation, name: &str, if_exists: bool, cascade: bool) -> Result<()> {
+fn drop_column(
+    change: &mut Change,
+    relation: &mut Relation,
+    name: &str,
+    if_exists: bool,
+    cascade: bool,
+) -> Result<()> {
     if relation.column(name).is_none() {
         if if_exists {
             return Ok(());
@@ -225,9 +251,12 @@ fn drop_column(change: &mut Change, relation: &mut Relation, name: &str, if_exis
     });
     if dependents {
         if cascade {
-            return Err(SqlError::unsupported("DROP COLUMN … CASCADE of a column that another table refers to"));
+            return Err(SqlError::unsupported(
+                "DROP COLUMN … CASCADE of a column that another table refers to",
+            ));
         }
-        let message = format!("cannot drop column {name} of table {} because other objects depend on it", key.1);
+        let message =
+            format!("cannot drop column {name} of table {} because other objects depend on it", key.1);
         return Err(SqlError::new(Condition::DependentObjectsStillExist, message)
             .hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
@@ -237,8 +266,12 @@ fn drop_column(change: &mut Change, relation: &mut Relation, name: &str, if_exis
         | Constraint::ForeignKey { columns, .. } => columns.iter().any(|own| own == name),
         Constraint::Check { sqlite, .. } => sqlite.contains(&quote(name)),
     };
-    let gone: Vec<String> =
-        relation.constraints.iter().filter(|found| uses(found)).map(|found| found.name().to_owned()).collect();
+    let gone: Vec<String> = relation
+        .constraints
+        .iter()
+        .filter(|found| uses(found))
+        .map(|found| found.name().to_owned())
+        .collect();
     for constraint in gone {
         drop_constraint(change, relation, &constraint);
     }
@@ -257,7 +290,9 @@ fn drop_column(change: &mut Change, relation: &mut Relation, name: &str, if_exis
     change.steps.push(Step::Rewrite(relation.sqlite_name(), relation.create_table()));
     change.sql(format!("ALTER TABLE {} DROP COLUMN {}", quote(&relation.sqlite_name()), quote(name)));
     relation.columns.retain(|column| column.name != name);
-    let owned = |owner: &Option<(Key, String)>| owner.as_ref().is_some_and(|(table, own)| *table == key && own == name);
+    let owned = |owner: &Option<(Key, String)>| {
+        owner.as_ref().is_some_and(|(table, own)| *table == key && own == name)
+    };
     change.catalog.sequences.retain(|_, sequence| !owned(&sequence.owner));
     change.catalog.relations.insert(key, Arc::new(relation.clone()));
     Ok(())
@@ -313,7 +348,10 @@ fn rename_table(change: &mut Change, mut relation: Relation, name: String) -> Re
     let old = relation.key();
     let new = (old.0.clone(), name);
     if change.catalog.is_taken(&new) {
-        return Err(SqlError::new(Condition::DuplicateTable, format!("relation \"{}\" already exists", new.1)));
+        return Err(SqlError::new(
+            Condition::DuplicateTable,
+            format!("relation \"{}\" already exists", new.1),
+        ));
     }
     change.sql(format!("ALTER TABLE {} RENAME TO {}", quote(&sqlite_name(&old)), quote(&sqlite_name(&new))));
     new.1.clone_into(&mut relation.name);
@@ -367,17 +405,22 @@ fn alter_column(
         AlterColumnOperation::SetDefault { value } => set_default(change, relation, name, value, around)?,
         AlterColumnOperation::SetDataType { data_type: written, using, .. } => {
             let ty = data_type(written, around)?;
-            let expression =
-                using.clone().unwrap_or_else(|| Expr::Identifier(sqlparser::ast::Ident::with_quote('"', name)));
-            let value = Planner::new(*around, &[]).stored(&expression, &column_types(&snapshot), &ty).map_err(|error| {
-                if error.condition != Condition::DatatypeMismatch {
-                    return error;
-                }
-                let message =
-                    format!("column \"{name}\" cannot be cast automatically to type {}", ty.display_name());
-                SqlError::new(Condition::DatatypeMismatch, message)
-                    .hint(format!("You might need to specify \"USING {name}::{}\".", ty.display_name()))
-            })?;
+            let expression = using
+                .clone()
+                .unwrap_or_else(|| Expr::Identifier(sqlparser::ast::Ident::with_quote('"', name)));
+            let value = Planner::new(*around, &[])
+                .stored(&expression, &column_types(&snapshot), &ty)
+                .map_err(|error| {
+                    if error.condition != Condition::DatatypeMismatch {
+                        return error;
+                    }
+                    let message = format!(
+                        "column \"{name}\" cannot be cast automatically to type {}",
+                        ty.display_name()
+                    );
+                    SqlError::new(Condition::DatatypeMismatch, message)
+                        .hint(format!("You might need to specify \"USING {name}::{}\".", ty.display_name()))
+                })?;
             column.ty = ty;
             let table = quote(&snapshot.sqlite_name());
             rewrite(change, relation.clone());

@@ -3,14 +3,15 @@
 //! Owns what each clause of a column means. Must not know statements. Invariant: a constraint is added by one function, whoever asks.
 
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, ConstraintCharacteristics, DataType, DeferrableInitial, Expr, ForeignKeyConstraint,
-    GeneratedAs, Ident, IndexColumn, ReferentialAction, SequenceOptions, TableConstraint,
+    ColumnDef, ColumnOption, ConstraintCharacteristics, DataType, DeferrableInitial, Expr,
+    ForeignKeyConstraint, GeneratedAs, Ident, IndexColumn, ReferentialAction, SequenceOptions,
+    TableConstraint,
 };
 
 use super::{Change, column_types, free_name};
 use crate::engine::{
-    Column, Condition, Constraint, Generated, Index, Key, Relation, Result, Sequence, SqlError, SqlType, quote,
-    sqlite_name,
+    Column, Condition, Constraint, Generated, Index, Key, Relation, Result, Sequence, SqlError, SqlType,
+    quote, sqlite_name,
 };
 use crate::sql::names::{data_type, name_of, split_name};
 use crate::sql::{Planner, Surroundings};
@@ -34,7 +35,12 @@ pub fn option_text(expression: &Expr) -> String {
 }
 
 /// A sequence of these options.
-pub(crate) fn sequence(oid: u32, ty: SqlType, options: &[SequenceOptions], owner: Option<(Key, String)>) -> Result<Sequence> {
+pub(crate) fn sequence(
+    oid: u32,
+    ty: SqlType,
+    options: &[SequenceOptions],
+    owner: Option<(Key, String)>,
+) -> Result<Sequence> {
     let largest = match ty {
         SqlType::Int2 => i64::from(i16::MAX),
         SqlType::Int4 => i64::from(i32::MAX),
@@ -75,8 +81,14 @@ pub(crate) fn add_column(
     }
     let ty = data_type(&definition.data_type, around)?;
     let number = relation.columns.iter().map(|column| column.number).max().unwrap_or(0) + 1;
-    let column =
-        Column { name: name.clone(), ty: ty.clone(), number, not_null: false, default: None, generated: Generated::No };
+    let column = Column {
+        name: name.clone(),
+        ty: ty.clone(),
+        number,
+        not_null: false,
+        default: None,
+        generated: Generated::No,
+    };
     relation.columns.push(column);
     if is_serial(&definition.data_type) {
         own_sequence(change, relation, &name, &[], None)?;
@@ -163,7 +175,9 @@ fn column_option(
             column_mut(relation, name)?.generated = Generated::Stored(sql);
             Ok(())
         }
-        ColumnOption::Collation(collation) if ["\"C\"", "\"POSIX\"", "\"default\""].contains(&collation.to_string().as_str()) => {
+        ColumnOption::Collation(collation)
+            if ["\"C\"", "\"POSIX\"", "\"default\""].contains(&collation.to_string().as_str()) =>
+        {
             Ok(())
         }
         other => Err(SqlError::unsupported(format!("the column option {other}"))),
@@ -183,7 +197,10 @@ pub(crate) fn set_default(
     let mut planner = Planner::new(around, &[]);
     planner.constant(expression, &column.ty).map_err(|error| {
         if error.condition == Condition::DatatypeMismatch {
-            let message = format!("column \"{name}\" is of type {} but default expression is of another", column.ty.display_name());
+            let message = format!(
+                "column \"{name}\" is of type {} but default expression is of another",
+                column.ty.display_name()
+            );
             return SqlError::new(Condition::DatatypeMismatch, message);
         }
         error
@@ -206,7 +223,10 @@ pub(crate) fn add_key(
     }
     for column in &columns {
         let found = relation.columns.iter_mut().find(|own| own.name == *column).ok_or_else(|| {
-            SqlError::new(Condition::UndefinedColumn, format!("column \"{column}\" named in key does not exist"))
+            SqlError::new(
+                Condition::UndefinedColumn,
+                format!("column \"{column}\" named in key does not exist"),
+            )
         })?;
         found.not_null |= primary;
     }
@@ -226,7 +246,8 @@ pub(crate) fn add_key(
     let listed: Vec<String> = columns.iter().map(|column| quote(column)).collect();
     let sqlite = format!("({})", listed.join(", "));
     let oid = change.catalog.allocate_oid();
-    let index = Index { oid, table: relation.key(), columns: columns.clone(), unique: true, sqlite: sqlite.clone() };
+    let index =
+        Index { oid, table: relation.key(), columns: columns.clone(), unique: true, sqlite: sqlite.clone() };
     change.catalog.indexes.insert(key.clone(), index.into());
     change.sql(create_index_text(&key, &relation.key(), true, &sqlite));
     relation.constraints.push(if primary {

@@ -13,11 +13,19 @@ use crate::sql::names::{name_of, split_name};
 use crate::sql::{Planner, Surroundings};
 
 /// The key of a new object: its schema has to be there.
-pub(crate) fn new_key(catalog: &Catalog, schema: Option<String>, name: String, path: &[String]) -> Result<Key> {
+pub(crate) fn new_key(
+    catalog: &Catalog,
+    schema: Option<String>,
+    name: String,
+    path: &[String],
+) -> Result<Key> {
     let schema = schema.or_else(|| path.iter().find(|schema| catalog.schemas.contains(*schema)).cloned());
     let schema = schema.unwrap_or_else(|| "public".to_owned());
     if !catalog.schemas.contains(&schema) {
-        return Err(SqlError::new(Condition::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+        return Err(SqlError::new(
+            Condition::InvalidSchemaName,
+            format!("schema \"{schema}\" does not exist"),
+        ));
     }
     Ok((schema, name))
 }
@@ -117,7 +125,8 @@ pub fn create_index(create: &CreateIndex, around: &Surroundings<'_>) -> Result<C
     let name = match &create.name {
         Some(name) => split_name(name)?.1,
         None => {
-            let words: Vec<&str> = columns.iter().map(|column| if column.contains('(') { "expr" } else { column }).collect();
+            let words: Vec<&str> =
+                columns.iter().map(|column| if column.contains('(') { "expr" } else { column }).collect();
             super::free_name(around.catalog, relation, &format!("{}_{}_idx", relation.name, words.join("_")))
         }
     };
