@@ -524,11 +524,6 @@ impl Session {
             Some(_) => Err(MyError::unsupported("USE of another database than the connection's")),
         }
     }
-
-    /// Ends the session.
-    pub(super) async fn close(self) {
-        self.engine.close().await;
-    }
 }
 
 /// Does what a definition says; SQLite's own transaction is around it.
