@@ -114,7 +114,8 @@ impl Advisory {
     pub fn release(&self, session: i32, transaction_only: bool) {
         self.with(|locks| {
             for lock in locks.values_mut() {
-                lock.holders.retain(|holder| holder.session != session || (transaction_only && !holder.transaction));
+                lock.holders
+                    .retain(|holder| holder.session != session || (transaction_only && !holder.transaction));
                 lock.grant();
             }
             locks.retain(|_, lock| !lock.holders.is_empty() || !lock.waiting.is_empty());

@@ -97,8 +97,14 @@ pub enum Generated {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the parts of the SQL clause, named as there")]
 pub enum Constraint {
-    PrimaryKey { name: String, columns: Vec<String> },
-    Unique { name: String, columns: Vec<String> },
+    PrimaryKey {
+        name: String,
+        columns: Vec<String>,
+    },
+    Unique {
+        name: String,
+        columns: Vec<String>,
+    },
     ForeignKey {
         name: String,
         columns: Vec<String>,
@@ -111,7 +117,11 @@ pub enum Constraint {
         initially_deferred: bool,
     },
     /// `expression` is the dialect's text, `sqlite` what is checked.
-    Check { name: String, expression: String, sqlite: String },
+    Check {
+        name: String,
+        expression: String,
+        sqlite: String,
+    },
 }
 
 impl Constraint {
@@ -197,7 +207,12 @@ impl Catalog {
     }
 
     /// The sequence of a name, and its full name.
-    pub fn sequence(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<(Key, &Arc<Sequence>)> {
+    pub fn sequence(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        path: &[String],
+    ) -> Option<(Key, &Arc<Sequence>)> {
         find_with_key(&self.sequences, schema, name, path)
     }
 

@@ -76,7 +76,9 @@ impl Channels {
     pub fn publish(&self, notifications: &[Notification]) {
         self.with(|listeners| {
             for listener in listeners.values() {
-                for notification in notifications.iter().filter(|sent| listener.channels.contains(&sent.channel)) {
+                for notification in
+                    notifications.iter().filter(|sent| listener.channels.contains(&sent.channel))
+                {
                     // A receiver that is gone belongs to a session that is ending.
                     let _ = listener.sender.send(notification.clone());
                 }

@@ -116,10 +116,10 @@ impl Cluster {
         let path = self.path(name);
         let connection = connect(&path, self.durable)?;
         connection.execute_batch(SYSTEM_TABLES)?;
-        let body: Option<String> = connection
-            .query_row("SELECT body FROM __catalog", [], |row| row.get(0))
-            .map(Some)
-            .or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(error) })?;
+        let body: Option<String> =
+            connection.query_row("SELECT body FROM __catalog", [], |row| row.get(0)).map(Some).or_else(
+                |error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(error) },
+            )?;
         let catalog = match body {
             Some(body) => serde_json::from_str(&body).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
@@ -209,7 +209,12 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of opening SQLite's file.
-    pub async fn connect(self: &Arc<Self>, database: &Arc<Database>, user: &str, secret: i32) -> Result<Session> {
+    pub async fn connect(
+        self: &Arc<Self>,
+        database: &Arc<Database>,
+        user: &str,
+        secret: i32,
+    ) -> Result<Session> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::new(Shared::new(id, secret, Arc::clone(database), user));
         let (path, durable, own) = (database.path.clone(), database.durable, Arc::clone(&shared));
@@ -258,7 +263,8 @@ fn io_error(error: &io::Error) -> SqlError {
 
 /// A connection that is set up as all are.
 fn connect(path: &Path, durable: bool) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;

@@ -222,7 +222,9 @@ impl std::error::Error for SqlError {}
 
 /// How an [`SqlError`] passes through SQLite, which keeps only text: an SQL function fails with it.
 pub(crate) fn through_sqlite(error: &SqlError) -> rusqlite::Error {
-    rusqlite::Error::UserFunctionError(format!("\u{1}{}\u{1}{}", error.condition.sqlstate(), error.message).into())
+    rusqlite::Error::UserFunctionError(
+        format!("\u{1}{}\u{1}{}", error.condition.sqlstate(), error.message).into(),
+    )
 }
 
 /// Finds what [`through_sqlite`] hid.

@@ -25,7 +25,8 @@ impl Numeric {
     /// `22P02` with PostgreSQL's text.
     pub fn parse(text: &str) -> Result<Self> {
         let trimmed = text.trim();
-        let digits = trimmed.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
+        let digits =
+            trimmed.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
         let number = if digits { BigDecimal::from_str(trimmed).ok() } else { None };
         let number = number.ok_or_else(|| {
             let message = format!("invalid input syntax for type numeric: \"{text}\"");
@@ -114,7 +115,8 @@ impl Numeric {
             (length - scale - 1).div_euclid(4)
         };
         let quotient_weight = weight(&self.0) - weight(&other.0) - 1;
-        let scale = (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(self.scale()).max(other.scale()).max(0);
+        let scale =
+            (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(self.scale()).max(other.scale()).max(0);
         let (left, left_scale) = self.0.as_bigint_and_exponent();
         let (right, right_scale) = other.0.as_bigint_and_exponent();
         let shift = scale + 1 + right_scale - left_scale;

@@ -78,7 +78,8 @@ pub(crate) fn run(
             values.push(owned(row.get_ref(column)?));
         }
         batch.push(values);
-        if batch.len() == BATCH_ROWS && sender.blocking_send(std::mem::take(&mut batch)).is_err() && read_only {
+        if batch.len() == BATCH_ROWS && sender.blocking_send(std::mem::take(&mut batch)).is_err() && read_only
+        {
             return Ok(0);
         }
     }

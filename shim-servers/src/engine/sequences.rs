@@ -34,7 +34,8 @@ impl Sequences {
     pub fn next(&self, name: &str, sequence: &Sequence) -> Result<i64> {
         self.with(|map| {
             let state = map.entry(sequence.oid).or_insert(State { last: sequence.start, called: false });
-            let next = if state.called { state.last.checked_add(sequence.increment) } else { Some(state.last) };
+            let next =
+                if state.called { state.last.checked_add(sequence.increment) } else { Some(state.last) };
             let up = sequence.increment > 0;
             let next = match next {
                 Some(next) if next >= sequence.min && next <= sequence.max => next,

@@ -362,7 +362,9 @@ impl Session {
     }
 
     fn take_backend(&mut self) -> Result<Backend> {
-        self.backend.take().ok_or_else(|| SqlError::internal("the session has lost its connection to the storage"))
+        self.backend
+            .take()
+            .ok_or_else(|| SqlError::internal("the session has lost its connection to the storage"))
     }
 
     /// Takes what the access needs; what SQLite is to be told first, or nothing where the statement is not to run.
@@ -396,7 +398,9 @@ impl Session {
         }
         let transaction = self.transaction();
         if stage == Stage::Loose {
-            prologue.extend(transaction.savepoints.iter().map(|savepoint| format!("SAVEPOINT s{}", savepoint.number)));
+            prologue.extend(
+                transaction.savepoints.iter().map(|savepoint| format!("SAVEPOINT s{}", savepoint.number)),
+            );
         }
         transaction.stage = if writes { Stage::Writing } else { Stage::Snapshot };
         Ok(Some(prologue))
@@ -452,7 +456,8 @@ impl Session {
         let transaction = self.transaction();
         transaction.savepoints.truncate(at + 1);
         transaction.failed = false;
-        let (number, changes) = (transaction.savepoints[at].number, transaction.savepoints[at].changes.clone());
+        let (number, changes) =
+            (transaction.savepoints[at].number, transaction.savepoints[at].changes.clone());
         transaction.changes = changes;
         self.tell_sqlite(format!("ROLLBACK TO s{number}")).await
     }
@@ -602,8 +607,7 @@ impl Session {
     /// Sends a notification at the commit.
     pub fn notify(&mut self, channel: &str, payload: &str) {
         let sender = self.shared.id;
-        let notification =
-            Notification { sender, channel: channel.to_owned(), payload: payload.to_owned() };
+        let notification = Notification { sender, channel: channel.to_owned(), payload: payload.to_owned() };
         self.transaction().changes.notify(notification);
     }
 
@@ -636,7 +640,10 @@ fn lost(error: &tokio::task::JoinError) -> SqlError {
 
 /// The wall clock in microseconds since 2000.
 fn now_us() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "a server reads its machine's clock, which the world has made")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server reads its machine's clock, which the world has made"
+    )]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)) - EPOCH_US
 }
@@ -672,7 +679,8 @@ fn commit_job(
     writing: bool,
 ) -> rusqlite::Result<()> {
     if writing && !sequences.is_empty() {
-        let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO __sequence VALUES (?1, ?2, ?3)")?;
+        let mut statement =
+            connection.prepare_cached("INSERT OR REPLACE INTO __sequence VALUES (?1, ?2, ?3)")?;
         for (oid, state) in sequences {
             statement.execute((oid, state.last, state.called))?;
         }

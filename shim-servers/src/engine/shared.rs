@@ -33,7 +33,9 @@ impl Reason {
     pub fn error(self) -> SqlError {
         let (condition, message) = match self {
             Self::UserRequest => (Condition::QueryCanceled, "canceling statement due to user request"),
-            Self::StatementTimeout => (Condition::QueryCanceled, "canceling statement due to statement timeout"),
+            Self::StatementTimeout => {
+                (Condition::QueryCanceled, "canceling statement due to statement timeout")
+            }
             Self::LockTimeout => (Condition::LockNotAvailable, "canceling statement due to lock timeout"),
             Self::Terminate => {
                 (Condition::AdminShutdown, "terminating connection due to administrator command")

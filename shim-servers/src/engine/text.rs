@@ -20,7 +20,9 @@ fn invalid(ty: &SqlType, text: &str) -> SqlError {
 pub fn parse(ty: &SqlType, text: &str) -> Result<Value> {
     Ok(match ty {
         SqlType::Bool => Value::Integer(i64::from(parse_bool(text).ok_or_else(|| invalid(ty, text))?)),
-        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid => Value::Integer(parse_integer(ty, text)?),
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid => {
+            Value::Integer(parse_integer(ty, text)?)
+        }
         SqlType::Float4 | SqlType::Float8 => {
             let number = match text.trim().to_ascii_lowercase().as_str() {
                 "" | "inf" => None,
@@ -82,7 +84,9 @@ pub fn format(ty: &SqlType, value: &Value) -> Result<Option<String>> {
         (SqlType::Timestamptz, Value::Integer(us)) => times::format_timestamp(*us, true),
         (SqlType::Interval, Value::Text(kept)) => Interval::from_kept(kept)?.to_string(),
         (SqlType::Array(element), Value::Text(json)) => format_array(element, json)?,
-        (SqlType::Float4, Value::Real(number)) => format_float(f64::from(*number as f32), Some(*number as f32)),
+        (SqlType::Float4, Value::Real(number)) => {
+            format_float(f64::from(*number as f32), Some(*number as f32))
+        }
         (_, Value::Real(number)) => format_float(*number, None),
         (SqlType::Void, _) => String::new(),
         (_, Value::Integer(number)) => number.to_string(),
@@ -227,9 +231,9 @@ pub(crate) fn jsonb(value: &serde_json::Value) -> String {
         serde_json::Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
             fields.sort_by(|(a, _), (b, _)| (a.len(), a.as_str()).cmp(&(b.len(), b.as_str())));
-            let fields = fields.into_iter().map(|(key, value)| {
-                format!("{}: {}", serde_json::Value::String(key.clone()), jsonb(value))
-            });
+            let fields = fields
+                .into_iter()
+                .map(|(key, value)| format!("{}: {}", serde_json::Value::String(key.clone()), jsonb(value)));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
@@ -277,7 +281,8 @@ fn parse_array(element: &SqlType, text: &str) -> Result<serde_json::Value> {
         let message = format!("malformed array literal: \"{text}\"");
         SqlError::new(Condition::InvalidTextRepresentation, message)
     };
-    let inner = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(malformed)?;
+    let inner =
+        text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(malformed)?;
     let mut items = Vec::new();
     let mut rest = inner.chars().peekable();
     while rest.peek().is_some() {

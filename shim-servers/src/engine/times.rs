@@ -231,7 +231,8 @@ impl Interval {
     pub fn add_to(&self, timestamp_us: i64) -> Result<i64> {
         let time = civil(timestamp_us);
         let months = Months::new(self.months.unsigned_abs());
-        let moved = if self.months < 0 { time.checked_sub_months(months) } else { time.checked_add_months(months) };
+        let moved =
+            if self.months < 0 { time.checked_sub_months(months) } else { time.checked_add_months(months) };
         let days = Days::new(u64::from(self.days.unsigned_abs()));
         let moved = moved.and_then(|time| {
             if self.days < 0 { time.checked_sub_days(days) } else { time.checked_add_days(days) }
@@ -315,7 +316,8 @@ pub(crate) fn field(name: &str, timestamp_us: i64) -> Option<f64> {
 /// A point in time without what is smaller than the unit.
 pub(crate) fn truncated(unit: &str, timestamp_us: i64) -> Option<i64> {
     let date = civil(timestamp_us).date();
-    let first = |year: i32, month: u32| NaiveDate::from_ymd_opt(year, month, 1).map(|date| days(date) * DAY_US);
+    let first =
+        |year: i32, month: u32| NaiveDate::from_ymd_opt(year, month, 1).map(|date| days(date) * DAY_US);
     let down = |step: i64| Some(timestamp_us.div_euclid(step) * step);
     match unit {
         "microsecond" | "microseconds" => Some(timestamp_us),
@@ -341,7 +343,10 @@ mod tests {
         let us = parse_timestamp("2024-02-29 12:30:00.25+02", true).expect("a time");
         assert_eq!(format_timestamp(us, true), "2024-02-29 10:30:00.25+00");
         assert_eq!(format_date(parse_date("1999-12-31").expect("a date")), "1999-12-31");
-        assert_eq!(parse_date("2023-02-30").expect_err("no such day").condition, Condition::DatetimeFieldOverflow);
+        assert_eq!(
+            parse_date("2023-02-30").expect_err("no such day").condition,
+            Condition::DatetimeFieldOverflow
+        );
         let span = Interval::parse("1 year 2 mons 3 days 04:05:06").expect("an interval");
         assert_eq!(span.to_string(), "1 year 2 mons 3 days 04:05:06");
         let moved = Interval::parse("1 month").expect("an interval").add_to(us).expect("in range");

@@ -43,8 +43,12 @@ pub(crate) fn explain(error: &rusqlite::Error, context: &Context<'_>) -> SqlErro
             Condition::SerializationFailure,
             "could not serialize access due to concurrent update",
         ),
-        ErrorCode::DiskFull => SqlError::new(Condition::DiskFull, "could not write to file: No space left on device"),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => SqlError::new(Condition::DataCorrupted, message),
+        ErrorCode::DiskFull => {
+            SqlError::new(Condition::DiskFull, "could not write to file: No space left on device")
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            SqlError::new(Condition::DataCorrupted, message)
+        }
         ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly => {
             SqlError::new(Condition::IoError, message)
         }
@@ -75,7 +79,8 @@ fn not_null(columns: &str, context: &Context<'_>) -> SqlError {
     let (table, column) = split_column(columns);
     let relation = context.catalog.by_sqlite_name(table);
     let (schema, name) = relation.map_or(("public", table), |found| (&found.schema, &found.name));
-    let message = format!("null value in column \"{column}\" of relation \"{name}\" violates not-null constraint");
+    let message =
+        format!("null value in column \"{column}\" of relation \"{name}\" violates not-null constraint");
     let mut error = SqlError::new(Condition::NotNullViolation, message).table(schema, name).column(column);
     error.fields.columns = vec![column.to_owned()];
     error
@@ -102,11 +107,15 @@ fn unique(what: &str, context: &Context<'_>) -> SqlError {
         }
     };
     let Some((key, index)) = found else {
-        return SqlError::new(Condition::UniqueViolation, format!("duplicate key value violates unique constraint on {what}"));
+        return SqlError::new(
+            Condition::UniqueViolation,
+            format!("duplicate key value violates unique constraint on {what}"),
+        );
     };
     let message = format!("duplicate key value violates unique constraint \"{}\"", key.1);
     let (schema, table) = &index.table;
-    let mut error = SqlError::new(Condition::UniqueViolation, message).table(schema, table).constraint(&key.1);
+    let mut error =
+        SqlError::new(Condition::UniqueViolation, message).table(schema, table).constraint(&key.1);
     error.fields.columns.clone_from(&index.columns);
     if let Some(values) = duplicate(key, index, context) {
         let columns = index.columns.join(", ");
@@ -126,7 +135,8 @@ fn pretend<R>(context: &Context<'_>, relax: &str, look: impl FnOnce(&Connection)
         .ok()
         .and_then(|_| look(connection));
     context.shared.with(|state| state.replaying = false);
-    let undone = connection.execute_batch("ROLLBACK TO __look; RELEASE __look; PRAGMA defer_foreign_keys = OFF");
+    let undone =
+        connection.execute_batch("ROLLBACK TO __look; RELEASE __look; PRAGMA defer_foreign_keys = OFF");
     undone.ok().and(found)
 }
 
@@ -179,7 +189,8 @@ fn foreign_key(context: &Context<'_>) -> SqlError {
 
 fn describe(found: &Dangling, context: &Context<'_>) -> Option<SqlError> {
     let child = context.catalog.by_sqlite_name(&found.table)?;
-    let mut list = context.connection.prepare(&format!("PRAGMA foreign_key_list({})", quote(&found.table))).ok()?;
+    let mut list =
+        context.connection.prepare(&format!("PRAGMA foreign_key_list({})", quote(&found.table))).ok()?;
     let columns: Vec<String> = list
         .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(3)?)))
         .ok()?
@@ -195,20 +206,27 @@ fn describe(found: &Dangling, context: &Context<'_>) -> Option<SqlError> {
     let delete = context.sql.starts_with("DELETE");
     let by_child = context.target.is_none_or(|target| *target == child.key()) && !delete;
     Some(if by_child {
-        let message =
-            format!("insert or update on table \"{}\" violates foreign key constraint \"{name}\"", child.name);
-        let detail = format!("Key ({})=({values}) is not present in table \"{}\".", columns.join(", "), table.1);
+        let message = format!(
+            "insert or update on table \"{}\" violates foreign key constraint \"{name}\"",
+            child.name
+        );
+        let detail =
+            format!("Key ({})=({values}) is not present in table \"{}\".", columns.join(", "), table.1);
         violation(message, child, name, &columns).detail(detail)
     } else {
-        let detail =
-            format!("Key ({})=({values}) is still referenced from table \"{}\".", referred.join(", "), child.name);
+        let detail = format!(
+            "Key ({})=({values}) is still referenced from table \"{}\".",
+            referred.join(", "),
+            child.name
+        );
         still_referenced(table, child, name, &columns).detail(detail)
     })
 }
 
 fn violation(message: String, child: &Relation, name: &str, columns: &[String]) -> SqlError {
-    let mut error =
-        SqlError::new(Condition::ForeignKeyViolation, message).table(&child.schema, &child.name).constraint(name);
+    let mut error = SqlError::new(Condition::ForeignKeyViolation, message)
+        .table(&child.schema, &child.name)
+        .constraint(name);
     error.fields.columns = columns.to_vec();
     error
 }
@@ -221,7 +239,12 @@ fn still_referenced(parent: &Key, child: &Relation, name: &str, columns: &[Strin
     violation(message, child, name, columns)
 }
 
-fn key_values(found: &Dangling, child: &Relation, columns: &[String], connection: &Connection) -> Option<String> {
+fn key_values(
+    found: &Dangling,
+    child: &Relation,
+    columns: &[String],
+    connection: &Connection,
+) -> Option<String> {
     let names: Vec<String> = columns.iter().map(|name| quote(name)).collect();
     let sql = format!("SELECT {} FROM {} WHERE rowid = ?1", names.join(", "), quote(&found.table));
     let values = connection
@@ -243,7 +266,8 @@ fn restricted(context: &Context<'_>) -> SqlError {
     let mut candidates = context.catalog.relations.values().flat_map(|child| {
         child.constraints.iter().filter_map(move |constraint| match constraint {
             Constraint::ForeignKey { name, columns, table, on_delete, on_update, .. }
-                if table == target && [on_delete, on_update].into_iter().flatten().any(|action| action == "RESTRICT") =>
+                if table == target
+                    && [on_delete, on_update].into_iter().flatten().any(|action| action == "RESTRICT") =>
             {
                 Some(still_referenced(table, child, name, columns))
             }

@@ -9,8 +9,9 @@ use rusqlite::types::ValueRef;
 use super::super::error::through_sqlite;
 use super::super::numeric::Numeric;
 
-const FLAGS: FunctionFlags =
-    FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DETERMINISTIC).union(FunctionFlags::SQLITE_INNOCUOUS);
+const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8
+    .union(FunctionFlags::SQLITE_DETERMINISTIC)
+    .union(FunctionFlags::SQLITE_INNOCUOUS);
 
 /// An exact sum, or the average of what was summed.
 struct Sum {
@@ -32,7 +33,8 @@ impl Aggregate<State, Option<String>> for Sum {
             _ => return Ok(()),
         };
         let number = Numeric::parse(&number).map_err(|error| through_sqlite(&error))?;
-        let before = sum.as_deref().map(Numeric::parse).transpose().map_err(|error| through_sqlite(&error))?;
+        let before =
+            sum.as_deref().map(Numeric::parse).transpose().map_err(|error| through_sqlite(&error))?;
         *sum = Some(before.map_or(number.clone(), |before| before.add(&number)).to_string());
         *count += 1;
         Ok(())

@@ -37,7 +37,8 @@ pub(crate) fn convert(from: &SqlType, to: &SqlType, explicit: bool, value: &Valu
             (SqlType::Bool, Value::Integer(truth)) => (if *truth == 0 { "false" } else { "true" }).to_owned(),
             _ => text::format(from, value)?.unwrap_or_default(),
         };
-        let text = if matches!(from, SqlType::Char(_)) { text.trim_end_matches(' ').to_owned() } else { text };
+        let text =
+            if matches!(from, SqlType::Char(_)) { text.trim_end_matches(' ').to_owned() } else { text };
         return Ok(Value::Text(match to {
             SqlType::Varchar(Some(length)) | SqlType::Char(Some(length)) => {
                 let shortened: String = text.chars().take(*length as usize).collect();
@@ -72,10 +73,12 @@ pub(crate) fn convert(from: &SqlType, to: &SqlType, explicit: bool, value: &Valu
         }
         (SqlType::Bool, Value::Integer(number)) => Ok(Value::Integer(i64::from(*number != 0))),
         (SqlType::Date, Value::Integer(us)) => Ok(Value::Integer(us.div_euclid(DAY_US))),
-        (SqlType::Timestamp | SqlType::Timestamptz, Value::Integer(number)) => Ok(Value::Integer(match from {
-            SqlType::Date => number * DAY_US,
-            _ => *number,
-        })),
+        (SqlType::Timestamp | SqlType::Timestamptz, Value::Integer(number)) => {
+            Ok(Value::Integer(match from {
+                SqlType::Date => number * DAY_US,
+                _ => *number,
+            }))
+        }
         (SqlType::Time, Value::Integer(us)) => Ok(Value::Integer(us.rem_euclid(DAY_US))),
         (SqlType::Time, Value::Text(kept)) => {
             Ok(Value::Integer(Interval::from_kept(kept)?.us.rem_euclid(DAY_US)))
@@ -88,7 +91,8 @@ pub(crate) fn convert(from: &SqlType, to: &SqlType, explicit: bool, value: &Valu
         (SqlType::Array(element), Value::Text(json)) => {
             let SqlType::Array(own) = from else { return Err(unable()) };
             let items = text::elements(json)?.into_iter().map(|item| {
-                convert(own, element, explicit, &text::from_element(own, &item)).map(|value| text::to_element(&value))
+                convert(own, element, explicit, &text::from_element(own, &item))
+                    .map(|value| text::to_element(&value))
             });
             Ok(Value::Text(serde_json::Value::Array(items.collect::<Result<_>>()?).to_string()))
         }

@@ -42,7 +42,8 @@ fn truth(value: bool) -> Value {
 
 fn parse(arguments: &Arguments, at: usize) -> Result<Json> {
     serde_json::from_str(arguments.text(at)?).map_err(|error| {
-        SqlError::new(Condition::InvalidTextRepresentation, "invalid input syntax for type json").detail(error.to_string())
+        SqlError::new(Condition::InvalidTextRepresentation, "invalid input syntax for type json")
+            .detail(error.to_string())
     })
 }
 
@@ -96,9 +97,9 @@ fn keys(arguments: &Arguments, at: usize) -> Result<Vec<String>> {
 
 fn contains(whole: &Json, part: &Json) -> bool {
     match (whole, part) {
-        (Json::Object(whole), Json::Object(part)) => part
-            .iter()
-            .all(|(key, value)| whole.get(key).is_some_and(|found| same_kind(found, value) && contains(found, value))),
+        (Json::Object(whole), Json::Object(part)) => part.iter().all(|(key, value)| {
+            whole.get(key).is_some_and(|found| same_kind(found, value) && contains(found, value))
+        }),
         (Json::Array(whole), Json::Array(part)) => part
             .iter()
             .all(|value| whole.iter().any(|found| same_kind(found, value) && contains(found, value))),
@@ -254,7 +255,8 @@ fn object(arguments: &Arguments) -> Result<Value> {
 
 /// `x_json_array(normal form, type, value, …)`
 fn array(arguments: &Arguments) -> Result<Value> {
-    let items = (1..arguments.len()).step_by(2).map(|at| json_of(&arguments.ty(at)?, arguments.value(at + 1)));
+    let items =
+        (1..arguments.len()).step_by(2).map(|at| json_of(&arguments.ty(at)?, arguments.value(at + 1)));
     let json = Json::Array(items.collect::<Result<_>>()?);
     Ok(if arguments.text(0)? == "jsonb" { text::jsonb(&json) } else { json.to_string() }.into())
 }

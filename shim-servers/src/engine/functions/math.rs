@@ -181,7 +181,9 @@ fn span(arguments: &Arguments) -> Result<Value> {
                 Interval::of(f64::from(span.days) * factor, "day"),
                 Interval::of(span.us as f64 * factor, "us"),
             ];
-            Value::Text(parts.into_iter().flatten().fold(Interval::default(), |sum, part| sum.plus(&part)).kept())
+            Value::Text(
+                parts.into_iter().flatten().fold(Interval::default(), |sum, part| sum.plus(&part)).kept(),
+            )
         }
         // Compared as PostgreSQL does: a month has thirty days, a day twenty-four hours.
         "us" => {

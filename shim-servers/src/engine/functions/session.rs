@@ -142,7 +142,9 @@ fn advisory(shared: &Shared, arguments: &Arguments) -> Result<Value> {
     if what.contains("try") {
         return Ok(Value::Integer(i64::from(locks.try_lock(id, key, for_all, transaction))));
     }
-    let Some(granted) = locks.lock(id, key, for_all, transaction) else { return Ok(Value::Text(String::new())) };
+    let Some(granted) = locks.lock(id, key, for_all, transaction) else {
+        return Ok(Value::Text(String::new()));
+    };
     shared.wait_began();
     let lock_timeout = shared.with(|state| state.lock_timeout_ms).map(Duration::from_millis);
     let result = Handle::current().block_on(async {

@@ -27,7 +27,9 @@ pub(super) const FUNCTIONS: &[(&str, Pure)] = &[
     ("x_repeat", |a| Ok(a.text(0)?.repeat(usize::try_from(a.integer(1)?).unwrap_or(0)).into())),
     ("x_reverse", |a| Ok(a.text(0)?.chars().rev().collect::<String>().into())),
     ("x_md5", |a| Ok(hex(&Md5::digest(bytes(a, 0))).into())),
-    ("x_sha256", |a| Ok(Value::Blob(ring::digest::digest(&ring::digest::SHA256, &bytes(a, 0)).as_ref().to_vec()))),
+    ("x_sha256", |a| {
+        Ok(Value::Blob(ring::digest::digest(&ring::digest::SHA256, &bytes(a, 0)).as_ref().to_vec()))
+    }),
     ("x_chr", |a| Ok(u32::try_from(a.integer(0)?).ok().and_then(char::from_u32).map(String::from).into())),
     ("x_ascii", |a| Ok(Value::Integer(a.text(0)?.chars().next().map_or(0, |c| i64::from(u32::from(c)))))),
     ("x_translate", translate),
@@ -76,7 +78,10 @@ fn like(arguments: &Arguments) -> Result<Value> {
     while let Some(c) = rest.next() {
         tokens.push(match c {
             c if Some(c) == escape => Token::Just(rest.next().ok_or_else(|| {
-                SqlError::new(Condition::InvalidEscapeSequence, "LIKE pattern must not end with escape character")
+                SqlError::new(
+                    Condition::InvalidEscapeSequence,
+                    "LIKE pattern must not end with escape character",
+                )
             })?),
             '%' => Token::Many,
             '_' => Token::One,
@@ -165,7 +170,8 @@ fn pad(arguments: &Arguments, left: bool) -> Result<Value> {
     if length >= wanted {
         return Ok(text.chars().take(wanted).collect::<String>().into());
     }
-    let padding: String = fill.chars().cycle().take(if fill.is_empty() { 0 } else { wanted - length }).collect();
+    let padding: String =
+        fill.chars().cycle().take(if fill.is_empty() { 0 } else { wanted - length }).collect();
     Ok(if left { padding + text } else { text.to_owned() + &padding }.into())
 }
 
@@ -175,7 +181,10 @@ fn substring(arguments: &Arguments) -> Result<Value> {
     let end = if arguments.len() > 2 {
         let length = arguments.integer(2)?;
         if length < 0 {
-            return Err(SqlError::new(Condition::InvalidParameterValue, "negative substring length not allowed"));
+            return Err(SqlError::new(
+                Condition::InvalidParameterValue,
+                "negative substring length not allowed",
+            ));
         }
         from.saturating_add(length)
     } else {
@@ -203,10 +212,11 @@ fn split_part(arguments: &Arguments) -> Result<Value> {
 fn translate(arguments: &Arguments) -> Result<Value> {
     let from: Vec<char> = arguments.text(1)?.chars().collect();
     let to: Vec<char> = arguments.text(2)?.chars().collect();
-    let changed = arguments.text(0)?.chars().filter_map(|c| match from.iter().position(|found| *found == c) {
-        Some(at) => to.get(at).copied(),
-        None => Some(c),
-    });
+    let changed =
+        arguments.text(0)?.chars().filter_map(|c| match from.iter().position(|found| *found == c) {
+            Some(at) => to.get(at).copied(),
+            None => Some(c),
+        });
     Ok(changed.collect::<String>().into())
 }
 
