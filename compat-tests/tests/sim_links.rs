@@ -76,7 +76,7 @@ async fn a_flood_gets_exactly_the_rate() {
     const DATAGRAM_BYTES: usize = 972;
     for rate in [MEGABIT, 8 * MEGABIT] {
         let name = format!("sink-{rate}");
-        sim::host(&name, || std::future::pending());
+        sim::host(&name, std::future::pending);
         sim::link("test", &name).bandwidth_bits_per_sec(rate).queue_limit_bytes(40_000);
         let to: SocketAddr = (sim::lookup(&name), 9).into();
         let source = UdpSocket::bind("0.0.0.0:0").await.expect("bound");
