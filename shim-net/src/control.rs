@@ -35,6 +35,7 @@ pub mod links {
     };
     pub use crate::fabric::link::presets;
 }
+pub use crate::stack::tcp::ecn::TcpEcn;
 
 /// What a fault record in the trace is about.
 #[repr(u64)]
@@ -160,6 +161,11 @@ pub fn update_link(a: NodeId, b: NodeId, change: impl FnOnce(&mut LinkConfig)) {
     let mut config = link(a, b);
     change(&mut config);
     set_link(a, b, config);
+}
+
+/// What new TCP connections of `node` do with ECN: `net.ipv4.tcp_ecn`.
+pub fn set_tcp_ecn(node: NodeId, mode: TcpEcn) {
+    with(|net, _| net.stack(node.0).tcp_ecn = mode);
 }
 
 /// What `name` resolves to.

@@ -86,6 +86,10 @@ impl Flags {
     pub const RST: Flags = Flags(4);
     /// `ack` is meaningful.
     pub const ACK: Flags = Flags(16);
+    /// A mark came; on a SYN, the sender understands marks.
+    pub const ECE: Flags = Flags(64);
+    /// The window was reduced because of a mark; on a SYN, as [`Flags::ECE`].
+    pub const CWR: Flags = Flags(128);
 
     /// Whether all bits of `flags` are set.
     pub fn has(self, flags: Flags) -> bool {
@@ -101,6 +105,7 @@ impl Flags {
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [(Flags::SYN, 'S'), (Flags::FIN, 'F'), (Flags::RST, 'R'), (Flags::ACK, '.')];
+        let names = names.into_iter().chain([(Flags::ECE, 'E'), (Flags::CWR, 'W')]);
         for (flag, name) in names {
             if self.has(flag) {
                 write!(f, "{name}")?;

@@ -15,7 +15,7 @@ use super::datagrams::Datagram;
 use super::options::{Name, Value};
 use super::readiness::Events;
 use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
-use super::tcp::{Listener, State, Tcp};
+use super::tcp::{Listener, State, Tcp, tcp_info};
 use super::udp::{Received, SendExtra};
 use crate::error::{Errno, Result};
 use crate::packet::wire;
@@ -295,6 +295,10 @@ impl Stack {
                 Inner::Udp(_) => libc::IPPROTO_UDP,
                 Inner::Unix(_) | Inner::Pipe(_) => 0,
             },
+            Name::TcpInfo => match &socket.inner {
+                Inner::Tcp(tcp) => return Ok(Value::Bytes(tcp_info(tcp, now))),
+                _ => return Err(Errno::EOPNOTSUPP),
+            },
             Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
             Name::MaxSegment => match &socket.inner {
                 Inner::Tcp(Tcp::Connection(t)) => t.mss.into(),
@@ -316,6 +320,7 @@ impl Stack {
         self.with_conn(id.index(), now, |conn| match name {
             Name::KeepAlive | Name::KeepIdle => conn.rearm_keep_alive(),
             Name::QuickAck => conn.t.interactive = !conn.core.options.quick_ack,
+            Name::Congestion => conn.t.congestion.set_algorithm(conn.core.options.congestion),
             // What waited for company goes now.
             Name::NoDelay | Name::Cork => conn.output(false),
             _ => {}

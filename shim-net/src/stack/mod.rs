@@ -36,6 +36,7 @@ use pipe::Pipes;
 use routes::Routes;
 use socket::{Domain, Effects, Inner, Kind, SocketId, UnixAddr};
 use table::{FixedMap, Flow, Ports, Table};
+use tcp::ecn::TcpEcn;
 use tcp::{Conn, Tcp};
 use udp::Udp;
 use unix::Unix;
@@ -70,6 +71,8 @@ pub(crate) struct Stack {
     pub(crate) cancels: Vec<EventId>,
     /// The datagrams that one call is sending to this node itself: from, to, how many have arrived.
     own_batch: Option<(SocketAddr, SocketAddr, u32)>,
+    /// What new connections do with ECN.
+    pub(crate) tcp_ecn: TcpEcn,
     /// Datagrams that found a full receive buffer.
     pub(crate) overflows: u64,
     path_mtus: PathMtus,
@@ -101,6 +104,7 @@ impl Stack {
             fx: Effects::default(),
             cancels: Vec::new(),
             own_batch: None,
+            tcp_ecn: TcpEcn::default(),
             overflows: 0,
             path_mtus: PathMtus::default(),
             reassembly: Reassembly::default(),
@@ -121,7 +125,11 @@ impl Stack {
             (_, Kind::Stream) => Inner::Tcp(Tcp::Idle),
             (_, Kind::Datagram) => Inner::Udp(Udp::default()),
         };
-        Ok(self.table.insert(domain, kind, inner))
+        let id = self.table.insert(domain, kind, inner);
+        if let Some(socket) = self.table.get_mut(id.index()) {
+            socket.core.options.tcp_ecn = self.tcp_ecn;
+        }
+        Ok(id)
     }
 
     /// `close(2)`.
@@ -227,8 +235,8 @@ impl Stack {
                 if !segment.flags.has(Flags::RST) && self.parent_full(index) {
                     return;
                 }
-                let Body::Tcp(segment) = packet.body else { return };
-                self.with_conn(index, now, |conn| conn.receive(segment));
+                let (ecn, Body::Tcp(segment)) = (packet.ecn, packet.body) else { return };
+                self.with_conn(index, now, |conn| conn.receive(segment, ecn));
                 return;
             }
             self.with_conn(index, now, |conn| conn.finish());

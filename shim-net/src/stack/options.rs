@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::tcp::congestion::Algorithm;
+use super::tcp::ecn::TcpEcn;
 use crate::error::{Errno, Result};
 
 macro_rules! names {
@@ -101,8 +103,10 @@ names! {
     NotSentLowWater = IPPROTO_TCP TCP_NOTSENT_LOWAT,
     /// `TCP_THIN_LINEAR_TIMEOUTS`, stored.
     ThinLinearTimeouts = IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS,
-    /// `TCP_CONGESTION`, stored.
+    /// `TCP_CONGESTION`
     Congestion = IPPROTO_TCP TCP_CONGESTION,
+    /// `TCP_INFO`, read only.
+    TcpInfo = IPPROTO_TCP TCP_INFO,
     /// `UDP_SEGMENT`
     UdpSegment = SOL_UDP UDP_SEGMENT,
     /// `UDP_GRO`
@@ -270,6 +274,8 @@ pub(crate) struct Options {
     pub(crate) mtu_discovery: MtuDiscovery,
     /// `IPV6_DONTFRAG`.
     pub(crate) dont_fragment: bool,
+    pub(crate) congestion: Algorithm,
+    pub(crate) tcp_ecn: TcpEcn,
     pub(crate) udp_segment: u16,
     pub(crate) udp_receive_offload: bool,
     /// Options that change nothing here: their values are given back.
@@ -302,6 +308,8 @@ impl Options {
             tos: 0,
             mtu_discovery: MtuDiscovery::Want,
             dont_fragment: false,
+            congestion: Algorithm::default(),
+            tcp_ecn: TcpEcn::default(),
             udp_segment: 0,
             udp_receive_offload: false,
             stored: BTreeMap::new(),
@@ -349,6 +357,10 @@ impl Options {
                 bytes @ 0..=65_535 => self.udp_segment = bytes as u16,
                 _ => return Err(Errno::EINVAL),
             },
+            Name::Congestion => match &value {
+                Value::Bytes(name) => self.congestion = Algorithm::from_name(name).ok_or(Errno::ENOENT)?,
+                _ => return Err(Errno::EINVAL),
+            },
             Name::UdpReceiveOffload => self.udp_receive_offload = value.flag()?,
             Name::DontFragmentV6 => self.dont_fragment = value.flag()?,
             Name::MtuDiscover | Name::MtuDiscoverV6 => {
@@ -364,7 +376,8 @@ impl Options {
             | Name::Protocol
             | Name::AcceptsConnections
             | Name::Mtu
-            | Name::MtuV6 => {
+            | Name::MtuV6
+            | Name::TcpInfo => {
                 return Err(Errno::ENOPROTOOPT);
             }
             _ => {
@@ -409,6 +422,7 @@ impl Options {
             Name::Tos | Name::TrafficClass => int(self.tos.into()),
             Name::UdpSegment => int(self.udp_segment.into()),
             Name::DontFragmentV6 => int(self.dont_fragment.into()),
+            Name::Congestion => Ok(Value::Bytes(self.congestion.name().as_bytes().to_vec())),
             Name::UdpReceiveOffload => int(self.udp_receive_offload.into()),
             _ => Ok(self.stored.get(&name).cloned().unwrap_or_else(|| default(name))),
         }
@@ -425,7 +439,6 @@ fn default(name: Name) -> Value {
         }
         Name::MtuDiscover | Name::MtuDiscoverV6 => Value::Int(libc::IP_PMTUDISC_WANT),
         Name::BindToDevice => Value::Bytes(Vec::new()),
-        Name::Congestion => Value::Bytes(b"cubic\0".to_vec()),
         Name::MulticastInterface => Value::Bytes(vec![0; 4]),
         _ => Value::Int(0),
     }

@@ -165,6 +165,22 @@ impl Stack {
         }
     }
 
+    /// Where a datagram would go, where the socket is one of UDP.
+    pub(crate) fn destination_of(&mut self, id: SocketId, to: Option<&Addr>) -> Result<Option<IpAddr>> {
+        let to = match to {
+            Some(Addr::Unix(_)) => return Ok(None),
+            Some(Addr::Inet(to)) => Some(*to),
+            None => None,
+        };
+        let socket = self.table.find(id)?;
+        let only_v6 = socket.core.options.only_v6;
+        if !matches!(socket.inner, Inner::Udp(_)) {
+            return Ok(None);
+        }
+        let ip = self.udp_destination(id, to)?.ip();
+        if only_v6 && ip.is_ipv4() { Err(Errno::ENETUNREACH) } else { Ok(Some(ip)) }
+    }
+
     /// `sendto(2)`.
     pub(crate) fn udp_send(
         &mut self,
@@ -192,15 +208,6 @@ impl Stack {
         let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let most = if to.is_ipv4() { 65_507 } else { 65_527 };
         let each = if segment > 0 { segment.min(data.len()) } else { data.len() };
-        let overhead = if to.is_ipv4() { 28 } else { 48 };
-        let whole = dont_fragment || segment > 0;
-        let mtu = if probes { self.interface_mtu(to.ip()) } else { self.path_mtu(to.ip(), now) };
-        if data.len() > most || (whole && each + overhead > mtu) {
-            return Err(Errno::EMSGSIZE);
-        }
-        if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
-            return Err(Errno::EINVAL);
-        }
         let source = match extra.source.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified()) {
             Some(ip) if !self.owns(ip) && to.is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
@@ -214,6 +221,15 @@ impl Stack {
                 _ => self.source_for(to.ip())?,
             },
         };
+        let overhead = if to.is_ipv4() { 28 } else { 48 };
+        let whole = dont_fragment || segment > 0;
+        let mtu = if probes { self.interface_mtu(to.ip()) } else { self.path_mtu(to.ip(), now) };
+        if data.len() > most || (whole && each + overhead > mtu) {
+            return Err(Errno::EMSGSIZE);
+        }
+        if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
+            return Err(Errno::EINVAL);
+        }
         if over {
             return Err(Errno::EPIPE);
         }

@@ -359,6 +359,9 @@ fn column_text(column: &Column) -> String {
     if matches!(column.ty, SqlType::Numeric(_)) {
         text.push_str(" COLLATE \"numeric\"");
     }
+    if let Generated::Stored(expression) = &column.generated {
+        text.push_str(&format!(" GENERATED ALWAYS AS ({expression}) STORED"));
+    }
     if column.not_null {
         text.push_str(" NOT NULL");
     }

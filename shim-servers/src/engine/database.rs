@@ -27,6 +27,12 @@ use super::shared::{Backends, Shared};
 /// How long SQLite itself waits for another connection's recovery or checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many steps of SQLite's machine take [`PACE`].
+const PACE_STEPS: std::ffi::c_int = 20_000;
+
+/// What that many steps take, about as on a machine of today.
+const PACE: Duration = Duration::from_micros(200);
+
 const SYSTEM_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS __catalog (id INTEGER PRIMARY KEY CHECK (id = 0), body TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS __sequence (oid INTEGER PRIMARY KEY, last INTEGER NOT NULL, called INTEGER NOT NULL);
@@ -221,6 +227,7 @@ impl Cluster {
         let connection = spawn_blocking(move || {
             let connection = connect(&path, durable)?;
             functions::register(&connection, &own)?;
+            connection.progress_handler(PACE_STEPS, Some(pace));
             Ok::<_, rusqlite::Error>(connection)
         });
         let connection = connection.await.map_err(SqlError::internal)?.map_err(SqlError::internal)?;
@@ -259,6 +266,13 @@ impl std::fmt::Debug for Cluster {
 
 fn io_error(error: &io::Error) -> SqlError {
     SqlError::new(Condition::IoError, error.to_string())
+}
+
+/// Lets time pass for a long statement: where time is virtual, calculating takes none, and nobody could stop it.
+fn pace() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "this is a thread of the blocking pool, which may wait")]
+    std::thread::sleep(PACE);
+    false
 }
 
 /// A connection that is set up as all are.

@@ -11,6 +11,7 @@ mod error;
 mod functions;
 mod numeric;
 mod rows;
+mod schema;
 mod sequences;
 mod session;
 mod shared;
@@ -24,15 +25,18 @@ pub use advisory::{Advisory, AdvisoryKey};
 pub use catalog::{
     Catalog, Column, Constraint, EnumType, Generated, Index, Key, Relation, RelationKind, Sequence,
 };
+pub(crate) use catalog::{quote, sqlite_name};
 pub use channels::{Channels, Notification};
 pub use database::{Cluster, Database};
 pub use error::{Condition, Result, SqlError};
 pub use numeric::Numeric;
 pub use rows::{Batch, Rows};
+pub use schema::Step;
 pub use sequences::Sequences;
 pub use session::{Access, Session, Work};
 pub use shared::{Backends, Reason, Shared, State, SystemView};
 pub use text::{format, parse};
+pub(crate) use text::{from_element, to_element};
 pub use times::Interval;
 pub use transaction::{Isolation, Status};
 pub use types::{SqlType, Value};

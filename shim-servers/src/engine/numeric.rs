@@ -108,13 +108,10 @@ impl Numeric {
         if other.0.is_zero() {
             return Err(SqlError::new(Condition::DivisionByZero, "division by zero"));
         }
-        let weight = |number: &BigDecimal| {
-            let (digits, scale) = number.as_bigint_and_exponent();
-            let length = if digits.is_zero() { 1 } else { digits.abs().to_string().len() as i64 };
-            // Digits are counted in groups of four, as PostgreSQL keeps them.
-            (length - scale - 1).div_euclid(4)
-        };
-        let quotient_weight = weight(&self.0) - weight(&other.0) - 1;
+        // Digits are counted in groups of four, as PostgreSQL keeps them.
+        let (left_weight, left_first) = first_group(&self.0);
+        let (right_weight, right_first) = first_group(&other.0);
+        let quotient_weight = left_weight - right_weight - i64::from(left_first <= right_first);
         let scale =
             (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(self.scale()).max(other.scale()).max(0);
         let (left, left_scale) = self.0.as_bigint_and_exponent();
@@ -178,6 +175,20 @@ impl std::fmt::Display for Numeric {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.to_plain_string())
     }
+}
+
+/// The weight of the first group of four digits around the point, and the group.
+fn first_group(number: &BigDecimal) -> (i64, i64) {
+    let (digits, scale) = number.as_bigint_and_exponent();
+    let digits = digits.abs().to_string();
+    if digits == "0" {
+        return (0, 0);
+    }
+    let whole = digits.len() as i64 - scale;
+    let weight = (whole - 1).div_euclid(4);
+    let length = usize::try_from(whole - weight * 4).unwrap_or(1);
+    let group: String = digits.chars().chain(std::iter::repeat('0')).take(length).collect();
+    (weight, group.parse().unwrap_or(0))
 }
 
 /// How two kept numbers compare; what is no number comes last.

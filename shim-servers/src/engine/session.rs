@@ -16,6 +16,7 @@ use super::channels::Notification;
 use super::database::Cluster;
 use super::error::{Condition, Result, SqlError};
 use super::rows::{Backend, Batch, Rows};
+use super::schema::{self, Step};
 use super::shared::{Reason, Shared};
 use super::times::EPOCH_US;
 use super::transaction::{Isolation, Savepoint, Stage, Status, Transaction};
@@ -111,6 +112,24 @@ impl Session {
     /// What the client is told after a command.
     pub fn status(&self) -> Status {
         self.transaction.as_ref().map_or(Status::Idle, Transaction::status)
+    }
+
+    /// Waits as part of the statement: its time runs, and it can be stopped.
+    ///
+    /// # Errors
+    /// `57014` where it was stopped.
+    pub async fn pause(&mut self, duration: Duration) -> Result<()> {
+        tokio::select! {
+            biased;
+            reason = self.shared.stopped() => Err(reason.error()),
+            () = at(self.deadline) => Err(Reason::StatementTimeout.error()),
+            () = tokio::time::sleep(duration) => Ok(()),
+        }
+    }
+
+    /// Whether the transaction holds the write lock.
+    pub fn has_written(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.stage == Stage::Writing)
     }
 
     /// The isolation of the transaction, or of the next one.
@@ -361,6 +380,48 @@ impl Session {
         }
     }
 
+    /// Changes the schema: all steps, and the catalog that describes the result.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change), and what a step refuses.
+    pub async fn alter(
+        &mut self,
+        command: &'static str,
+        target: Option<Key>,
+        steps: Vec<Step>,
+        catalog: Catalog,
+    ) -> Result<()> {
+        self.change(command, target, move |connection| {
+            schema::apply(connection, &steps)?;
+            Ok(Some(catalog))
+        })
+        .await
+    }
+
+    /// Lets `job` look at what the session sees; it must not change anything.
+    ///
+    /// # Errors
+    /// What `job` fails with; the transaction goes on.
+    pub async fn inspect<T, F>(&mut self, job: F) -> Result<T>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.abandon().await;
+        let backend = self.take_backend()?;
+        let job = spawn_blocking(move || {
+            let result = job(&backend.connection);
+            (backend, result)
+        });
+        let (backend, result) = job.await.map_err(|error| lost(&error))?;
+        self.backend = Some(backend);
+        result.map_err(|error| match error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => SqlError::internal(message),
+            rusqlite::Error::SqlInputError { msg, .. } => SqlError::internal(msg),
+            other => SqlError::internal(other),
+        })
+    }
+
     fn take_backend(&mut self) -> Result<Backend> {
         self.backend
             .take()
@@ -406,7 +467,7 @@ impl Session {
         Ok(Some(prologue))
     }
 
-    async fn lock_writer(&self, access: Access) -> Result<Option<OwnedMutexGuard<()>>> {
+    async fn lock_writer(&mut self, access: Access) -> Result<Option<OwnedMutexGuard<()>>> {
         let writer = Arc::clone(&self.shared.database.writer);
         if let Ok(guard) = Arc::clone(&writer).try_lock_owned() {
             return Ok(Some(guard));

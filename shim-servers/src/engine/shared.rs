@@ -97,6 +97,13 @@ pub struct State {
     pub(crate) replaying: bool,
 }
 
+impl State {
+    /// The number of a sequence was changed by the transaction, which writes it down.
+    pub fn use_sequence(&mut self, oid: u32) {
+        self.used.insert(oid);
+    }
+}
+
 impl Shared {
     pub(crate) fn new(id: i32, secret: i32, database: Arc<Database>, user: &str) -> Self {
         Self {

@@ -28,6 +28,10 @@ pub(crate) fn explain(error: &rusqlite::Error, context: &Context<'_>) -> SqlErro
     let (code, message) = match error {
         rusqlite::Error::SqliteFailure(code, message) => (*code, message.clone().unwrap_or_default()),
         rusqlite::Error::SqlInputError { error, msg, .. } => (*error, msg.clone()),
+        rusqlite::Error::UserFunctionError(inner) => {
+            let known = inner.downcast_ref::<SqlError>().cloned();
+            return known.unwrap_or_else(|| SqlError::internal(inner));
+        }
         other => return SqlError::internal(other),
     };
     if let Some(found) = from_function(&message) {
@@ -66,6 +70,8 @@ fn constraint(extended: i32, message: &str, context: &Context<'_>) -> SqlError {
         ffi::SQLITE_CONSTRAINT_NOTNULL => not_null(after, context),
         ffi::SQLITE_CONSTRAINT_CHECK => check(after, context),
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => foreign_key(context),
+        // RESTRICT is a trigger of SQLite's own.
+        ffi::SQLITE_CONSTRAINT_TRIGGER => foreign_key(context),
         _ => SqlError::internal(message),
     }
 }

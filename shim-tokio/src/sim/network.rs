@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use shim_net::control;
-pub use shim_net::control::Stats as NetworkStats;
+pub use shim_net::control::{Stats as NetworkStats, TcpEcn};
 
 use super::node::{self, NodeSet};
 
@@ -75,6 +75,15 @@ pub fn register_name(name: &str, node: &str) {
     control::register_name(name, node::id(node));
 }
 
+/// Lets `name` resolve to `addresses` and to nothing else, as when a DNS record is changed; to none, nobody has the name.
+pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
+    if addresses.is_empty() {
+        control::remove_name(name);
+    } else {
+        control::set_name(name, addresses);
+    }
+}
+
 /// The addresses of the node called `node`, without its loopback.
 ///
 /// # Panics
@@ -112,6 +121,15 @@ pub fn capture(path: impl AsRef<Path>) {
 /// Where the file cannot be written.
 pub fn capture_secrets(key_log: &str) {
     control::capture_secrets(key_log);
+}
+
+/// What new TCP connections of the node called `node` do with explicit congestion notification: `net.ipv4.tcp_ecn`.
+///
+/// # Panics
+/// Where there is no such node.
+#[track_caller]
+pub fn set_tcp_ecn(node: &str, mode: TcpEcn) {
+    control::set_tcp_ecn(node::id(node), mode);
 }
 
 /// How many packets met which fate so far: for asserting that faults happened.

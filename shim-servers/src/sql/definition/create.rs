@@ -1,0 +1,182 @@
+//! CREATE TABLE, CREATE INDEX and CREATE VIEW.
+//!
+//! Owns the order in which a new object comes to be. Must not know ALTER. Invariant: a name is checked before anything else happens.
+
+use sqlparser::ast::{CreateIndex, CreateTable, CreateView, Expr};
+
+use super::columns::{add_column, add_constraint, create_index_text};
+use super::{Change, column_types, table};
+use crate::engine::{
+    Catalog, Column, Condition, Generated, Index, Key, Relation, RelationKind, Result, SqlError, Step,
+};
+use crate::sql::names::{name_of, split_name};
+use crate::sql::{Planner, Surroundings};
+
+/// The key of a new object: its schema has to be there.
+pub(crate) fn new_key(
+    catalog: &Catalog,
+    schema: Option<String>,
+    name: String,
+    path: &[String],
+) -> Result<Key> {
+    let schema = schema.or_else(|| path.iter().find(|schema| catalog.schemas.contains(*schema)).cloned());
+    let schema = schema.unwrap_or_else(|| "public".to_owned());
+    if !catalog.schemas.contains(&schema) {
+        return Err(SqlError::new(
+            Condition::InvalidSchemaName,
+            format!("schema \"{schema}\" does not exist"),
+        ));
+    }
+    Ok((schema, name))
+}
+
+fn taken(key: &Key) -> SqlError {
+    SqlError::new(Condition::DuplicateTable, format!("relation \"{}\" already exists", key.1))
+}
+
+fn skipping(catalog: &Catalog, key: &Key) -> Change {
+    let notice = Some(format!("relation \"{}\" already exists, skipping", key.1));
+    Change { notice, ..Change::of(catalog) }
+}
+
+/// CREATE TABLE.
+///
+/// # Errors
+/// `42P07` and whatever is wrong with a column.
+pub fn create_table(create: &CreateTable, around: &Surroundings<'_>) -> Result<Change> {
+    let refused = [
+        (create.temporary, "CREATE TEMPORARY TABLE"),
+        (create.query.is_some(), "CREATE TABLE AS"),
+        (create.like.is_some(), "CREATE TABLE LIKE"),
+        (create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table"),
+        (create.inherits.is_some(), "INHERITS"),
+    ];
+    if let Some((_, name)) = refused.iter().find(|(present, _)| *present) {
+        return Err(SqlError::unsupported(*name));
+    }
+    let (schema, name) = split_name(&create.name)?;
+    let key = new_key(around.catalog, schema, name, around.search_path)?;
+    if around.catalog.is_taken(&key) {
+        return if create.if_not_exists { Ok(skipping(around.catalog, &key)) } else { Err(taken(&key)) };
+    }
+    let mut change = Change::of(around.catalog);
+    let oid = change.catalog.allocate_oid();
+    let (schema, name) = key.clone();
+    let (columns, constraints) = (Vec::new(), Vec::new());
+    let mut relation = Relation { oid, schema, name, kind: RelationKind::Table, columns, constraints };
+    // A column's constraint may name a column that comes later: types first.
+    for column in &create.columns {
+        let mut bare = column.clone();
+        bare.options.retain(|option| !needs_all(&option.option));
+        add_column(&mut change, &mut relation, &bare, around)?;
+    }
+    for column in &create.columns {
+        for option in column.options.iter().filter(|option| needs_all(&option.option)) {
+            super::columns::late_option(&mut change, &mut relation, column, option, around)?;
+        }
+    }
+    for constraint in &create.constraints {
+        add_constraint(&mut change, &mut relation, constraint, around)?;
+    }
+    // The table comes before its indexes.
+    change.steps.insert(0, Step::Sql(relation.create_table()));
+    change.catalog.relations.insert(key, relation.into());
+    Ok(change)
+}
+
+/// Whether an option of a column may speak of other columns.
+fn needs_all(option: &sqlparser::ast::ColumnOption) -> bool {
+    use sqlparser::ast::ColumnOption as O;
+    matches!(option, O::Check(_) | O::ForeignKey(_) | O::Generated { generation_expr: Some(_), .. })
+}
+
+/// CREATE INDEX.
+///
+/// # Errors
+/// `42P07`, `42703`, and what an expression of it is wrong with.
+pub fn create_index(create: &CreateIndex, around: &Surroundings<'_>) -> Result<Change> {
+    let (schema, table_name) = split_name(&create.table_name)?;
+    let found = around.catalog.relation(schema.as_deref(), &table_name, around.search_path);
+    let relation = found.ok_or_else(|| {
+        SqlError::new(Condition::UndefinedTable, format!("relation \"{table_name}\" does not exist"))
+    })?;
+    table(around.catalog, &relation.key())?;
+    let types = column_types(relation);
+    let (mut columns, mut parts) = (Vec::new(), Vec::new());
+    for column in &create.columns {
+        let term = &column.column;
+        let (sql, ty) = Planner::new(*around, &[]).value(&term.expr, &types)?;
+        let direction = match term.options.sort {
+            Some(sqlparser::ast::OrderBySort::Desc) => " DESC",
+            _ => "",
+        };
+        let collate = if sql.starts_with('"') { "" } else { crate::sql::expression::collation(&ty) };
+        parts.push(format!("{sql}{collate}{direction}"));
+        columns.push(match &term.expr {
+            Expr::Identifier(ident) => name_of(ident),
+            other => other.to_string(),
+        });
+    }
+    let mut sqlite = format!("({})", parts.join(", "));
+    if let Some(predicate) = &create.predicate {
+        let condition = Planner::new(*around, &[]).condition(predicate, &types)?;
+        sqlite.push_str(&format!(" WHERE {condition}"));
+    }
+    let name = match &create.name {
+        Some(name) => split_name(name)?.1,
+        None => {
+            let words: Vec<&str> =
+                columns.iter().map(|column| if column.contains('(') { "expr" } else { column }).collect();
+            super::free_name(around.catalog, relation, &format!("{}_{}_idx", relation.name, words.join("_")))
+        }
+    };
+    let key = (relation.schema.clone(), name);
+    if around.catalog.is_taken(&key) {
+        return if create.if_not_exists { Ok(skipping(around.catalog, &key)) } else { Err(taken(&key)) };
+    }
+    let mut change = Change::of(around.catalog);
+    let oid = change.catalog.allocate_oid();
+    change.sql(create_index_text(&key, &relation.key(), create.unique, &sqlite));
+    let index = Index { oid, table: relation.key(), columns, unique: create.unique, sqlite };
+    change.catalog.indexes.insert(key, index.into());
+    Ok(change)
+}
+
+/// CREATE VIEW: its query is kept as text, and planned wherever the view is used.
+///
+/// # Errors
+/// `42P07`, and what its query is wrong with.
+pub fn create_view(create: &CreateView, around: &Surroundings<'_>) -> Result<Change> {
+    if create.materialized || create.temporary {
+        return Err(SqlError::unsupported("a materialized or temporary view"));
+    }
+    let (schema, name) = split_name(&create.name)?;
+    let key = new_key(around.catalog, schema, name, around.search_path)?;
+    let known = around.catalog.relations.get(&key);
+    let replaced = known.filter(|known| create.or_replace && known.kind != RelationKind::Table);
+    if around.catalog.is_taken(&key) && replaced.is_none() {
+        return Err(taken(&key));
+    }
+    let statement = sqlparser::ast::Statement::Query(create.query.clone());
+    let planned = Planner::new(*around, &[]).plan(&statement)?;
+    let mut change = Change::of(around.catalog);
+    let oid = replaced.map_or_else(|| change.catalog.allocate_oid(), |known| known.oid);
+    let columns = planned.columns.iter().enumerate().map(|(at, output)| Column {
+        name: create.columns.get(at).map_or_else(|| output.name.clone(), |column| name_of(&column.name)),
+        ty: output.ty.clone(),
+        number: at as i16 + 1,
+        not_null: false,
+        default: None,
+        generated: Generated::No,
+    });
+    let relation = Relation {
+        oid,
+        schema: key.0.clone(),
+        name: key.1.clone(),
+        kind: RelationKind::View(create.query.to_string()),
+        columns: columns.collect(),
+        constraints: Vec::new(),
+    };
+    change.catalog.relations.insert(key, relation.into());
+    Ok(change)
+}
