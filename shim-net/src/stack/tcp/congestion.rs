@@ -114,6 +114,12 @@ impl Congestion {
         matches!(self.phase, Phase::Recovery | Phase::Loss)
     }
 
+    /// Segments are smaller from now on. The window has as many bytes as before, if that is a segment.
+    pub(crate) fn set_mss(&mut self, mss: u16) {
+        self.mss = mss.into();
+        self.window = self.window.max(self.mss);
+    }
+
     /// Goes on with another algorithm.
     pub(crate) fn set_algorithm(&mut self, algorithm: Algorithm) {
         if algorithm != self.algorithm {

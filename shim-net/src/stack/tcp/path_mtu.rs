@@ -13,10 +13,10 @@ impl Conn<'_> {
             return;
         }
         self.t.mss = size;
-        if self.t.snd_max > self.t.snd_una {
-            self.t.round_trip.timed = None;
-            self.t.snd_nxt = self.t.snd_una;
-            self.output(true);
+        self.t.congestion.set_mss(size);
+        if self.t.snd_nxt > self.t.snd_una {
+            self.t.board.lose_all();
+            self.resend_lost();
             self.rearm_retransmit();
         }
     }
