@@ -55,7 +55,7 @@ impl Server {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port().await;
         let mut start = as_postgres(&programs.join("postgres"));
-        start.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+        start.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-h", "localhost", "-p", &port.to_string()]);
         start.args(["-c", "fsync=off", "-c", "timezone=UTC", "-c", "log_timezone=UTC"]);
         if let Some(count) = wishes.max_connections {
             start.args(["-c", &format!("max_connections={count}"), "-c", "superuser_reserved_connections=0"]);

@@ -227,7 +227,7 @@ impl Cluster {
         let connection = spawn_blocking(move || {
             let connection = connect(&path, durable)?;
             functions::register(&connection, &own)?;
-            connection.progress_handler(PACE_STEPS, Some(pace))?;
+            connection.progress_handler(PACE_STEPS, Some(pace));
             Ok::<_, rusqlite::Error>(connection)
         });
         let connection = connection.await.map_err(SqlError::internal)?.map_err(SqlError::internal)?;

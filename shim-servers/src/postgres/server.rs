@@ -51,7 +51,7 @@ pub enum Authentication {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Postgres {
-    pub(crate) listen: String,
+    listen: Option<String>,
     folder: PathBuf,
     durable: bool,
     pub(crate) max_connections: usize,
@@ -85,7 +85,7 @@ impl Postgres {
     /// A server on port 5432 of all interfaces, with the database `postgres` in `/var/lib/postgresql/data`; everyone is let in.
     pub fn new() -> Self {
         Self {
-            listen: "0.0.0.0:5432".to_owned(),
+            listen: None,
             folder: PathBuf::from("/var/lib/postgresql/data"),
             durable: true,
             max_connections: 100,
@@ -102,7 +102,7 @@ impl Postgres {
     /// Where it listens, as `address:port`.
     #[must_use]
     pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen = address.into();
+        self.listen = Some(address.into());
         self
     }
 
@@ -190,7 +190,14 @@ impl Postgres {
         move || {
             let options = self.clone();
             Box::pin(async move {
-                let listener = TcpListener::bind(options.listen.as_str()).await?;
+                let listener = match &options.listen {
+                    Some(address) => TcpListener::bind(address.as_str()).await?,
+                    // Both kinds of addresses, as PostgreSQL has it, or the one that the machine knows.
+                    None => match TcpListener::bind("[::]:5432").await {
+                        Ok(listener) => listener,
+                        Err(_) => TcpListener::bind("0.0.0.0:5432").await?,
+                    },
+                };
                 options.serve(listener).await?;
                 Ok(())
             })

@@ -25,7 +25,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("intervalstyle", "postgres"),
     ("is_superuser", "on"),
     ("lc_collate", "C"),
-    ("lc_ctype", "C"),
+    ("lc_ctype", "C.UTF-8"),
     ("lock_timeout", "0"),
     ("max_identifier_length", "63"),
     ("row_security", "on"),
