@@ -59,10 +59,9 @@ impl Cubic {
     /// How many acknowledged segments make a window of `cwnd` segments grow by one, after `acked` more.
     pub(crate) fn pace(&mut self, cwnd: u64, acked: u64, now: SimTime) -> u64 {
         self.acked += acked;
-        if let Some((at, window)) = self.computed {
-            if window == cwnd && now - at <= Duration::from_millis(31) {
-                return self.pace;
-            }
+        let fresh = |(at, window): (SimTime, u64)| window == cwnd && now - at <= Duration::from_millis(31);
+        if self.computed.is_some_and(fresh) {
+            return self.pace;
         }
         self.computed = Some((now, cwnd));
         let began = *self.epoch.get_or_insert_with(|| {
@@ -91,7 +90,7 @@ impl Cubic {
 
     /// No slower than Reno with the same losses.
     fn friendly(&mut self, pace: u64, cwnd: u64) -> u64 {
-        let share = (cwnd * RENO_SHARE >> 3).max(1);
+        let share = ((cwnd * RENO_SHARE) >> 3).max(1);
         let grown = self.acked.saturating_sub(1) / share;
         self.acked -= grown * share;
         self.reno += grown;
