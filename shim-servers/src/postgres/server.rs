@@ -228,11 +228,10 @@ impl Postgres {
                     connections.spawn(startup::serve(Arc::clone(&server), stream));
                 }
                 Some(ended) = connections.join_next() => {
-                    if let Err(error) = ended {
-                        if error.is_panic() {
+                    if let Err(error) = ended
+                        && error.is_panic() {
                             std::panic::resume_unwind(error.into_panic());
                         }
-                    }
                 }
             }
         }

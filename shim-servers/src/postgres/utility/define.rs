@@ -185,7 +185,7 @@ impl Connection {
             }
         }
         if restart {
-            for (_, sequence) in &catalog.sequences {
+            for sequence in catalog.sequences.values() {
                 if sequence.owner.as_ref().is_some_and(|(table, _)| keys.contains(table)) {
                     self.session.shared.database.sequences.set(sequence.oid, sequence.start, false);
                     self.session.shared.with(|state| state.use_sequence(sequence.oid));
