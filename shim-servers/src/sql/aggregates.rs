@@ -9,6 +9,35 @@ use super::{Planner, Typed};
 use crate::engine::{Condition, Result, SqlError, SqlType};
 use SqlType as T;
 
+/// All of them.
+const NAMES: &[&str] = &[
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "bool_and",
+    "bool_or",
+    "every",
+    "string_agg",
+    "array_agg",
+    "json_agg",
+    "jsonb_agg",
+    "json_object_agg",
+    "jsonb_object_agg",
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
 impl Planner<'_> {
     /// Aggregates and window functions.
     pub(crate) fn aggregate(
@@ -21,33 +50,6 @@ impl Planner<'_> {
     ) -> Result<Option<Typed>> {
         let star = written.is_empty() && function.args.to_string() == "(*)";
         let mut parts = Vec::new();
-        const NAMES: &[&str] = &[
-            "count",
-            "sum",
-            "avg",
-            "min",
-            "max",
-            "bool_and",
-            "bool_or",
-            "every",
-            "string_agg",
-            "array_agg",
-            "json_agg",
-            "jsonb_agg",
-            "json_object_agg",
-            "jsonb_object_agg",
-            "row_number",
-            "rank",
-            "dense_rank",
-            "percent_rank",
-            "cume_dist",
-            "ntile",
-            "lag",
-            "lead",
-            "first_value",
-            "last_value",
-            "nth_value",
-        ];
         if !NAMES.contains(&name) {
             return Ok(None);
         }
@@ -61,9 +63,36 @@ impl Planner<'_> {
         } else {
             format!(" ORDER BY {}", self.order_terms(order_by)?)
         };
+        let (call, wrap, ty) = self.aggregate_call(name, parts, star, unique, &order)?;
+        let mut sql = call;
+        if let Some(filter) = &function.filter {
+            let filter = self.expression(filter)?;
+            sql = format!("{sql} FILTER (WHERE {})", self.boolean(filter, "FILTER")?.sql);
+        }
+        if let Some(over) = &function.over {
+            if sql.starts_with("x_") {
+                return Err(SqlError::unsupported(format!(
+                    "{name} of {} as a window function",
+                    ty.display_name()
+                )));
+            }
+            sql = format!("{sql} OVER ({})", self.window(over)?);
+        }
+        Ok(Some(Typed::new(wrap.replacen('@', &sql, 1), ty)))
+    }
+
+    /// SQLite's call, what is done with its result (`@`), and the type.
+    fn aggregate_call(
+        &mut self,
+        name: &str,
+        parts: Vec<Typed>,
+        star: bool,
+        unique: &str,
+        order: &str,
+    ) -> Result<(String, &'static str, SqlType)> {
         let first = parts.first().cloned().unwrap_or_else(|| Typed::new("", T::Unknown));
         let code = first.ty.base().code();
-        let (call, wrap, ty) = match (name, parts.len()) {
+        Ok(match (name, parts.len()) {
             ("count", 0) if star => ("count(*)".to_owned(), "@", T::Int8),
             ("count", 1) => (format!("count({unique}{})", first.sql), "@", T::Int8),
             ("sum", 1) if matches!(first.ty, T::Int2 | T::Int4) => {
@@ -117,22 +146,7 @@ impl Planner<'_> {
                 let message = format!("function {name}({}) does not exist", types.join(", "));
                 return Err(SqlError::new(Condition::UndefinedFunction, message));
             }
-        };
-        let mut sql = call;
-        if let Some(filter) = &function.filter {
-            let filter = self.expression(filter)?;
-            sql = format!("{sql} FILTER (WHERE {})", self.boolean(filter, "FILTER")?.sql);
-        }
-        if let Some(over) = &function.over {
-            if sql.starts_with("x_") {
-                return Err(SqlError::unsupported(format!(
-                    "{name} of {} as a window function",
-                    ty.display_name()
-                )));
-            }
-            sql = format!("{sql} OVER ({})", self.window(over)?);
-        }
-        Ok(Some(Typed::new(wrap.replacen('@', &sql, 1), ty)))
+        })
     }
 
     fn window(&mut self, over: &WindowType) -> Result<String> {

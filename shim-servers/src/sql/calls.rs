@@ -61,7 +61,6 @@ impl Planner<'_> {
 
     /// Functions whose result depends on the types of their arguments.
     fn special(&mut self, name: &str, parts: &[Typed]) -> Result<Option<Typed>> {
-        let part = |at: usize| parts.get(at).cloned();
         Ok(Some(match (name, parts.len()) {
             ("coalesce", 1..) => {
                 let (parts, ty) = self.unify(parts.to_vec(), "COALESCE")?;
@@ -105,6 +104,13 @@ impl Planner<'_> {
                 Typed::new(format!("x_substring({})", sqls.join(", ")), ty)
             }
             ("concat" | "concat_ws", 1..) => self.concat(name == "concat_ws", parts)?,
+            _ => return self.numbers_and_times(name, parts),
+        }))
+    }
+
+    fn numbers_and_times(&mut self, name: &str, parts: &[Typed]) -> Result<Option<Typed>> {
+        let part = |at: usize| parts.get(at).cloned();
+        Ok(Some(match (name, parts.len()) {
             ("abs", 1) => {
                 let value = self.number(part(0))?;
                 Typed::new(
@@ -154,6 +160,12 @@ impl Planner<'_> {
                 let (left, right) = (self.time(parts[0].clone())?, self.time(parts[1].clone())?);
                 Typed::new(format!("x_span('difference', {}, {})", left.sql, right.sql), T::Interval)
             }
+            _ => return self.of_the_session(name, parts),
+        }))
+    }
+
+    fn of_the_session(&mut self, name: &str, parts: &[Typed]) -> Result<Option<Typed>> {
+        Ok(Some(match (name, parts.len()) {
             ("version", 0) => Typed::new(text_literal(self.around.version), T::Text),
             ("current_schema", 0) => {
                 let schema = self.around.search_path.first().map_or("public", String::as_str);
