@@ -76,6 +76,8 @@ pub struct Session {
     pub lock_timeout: Option<Duration>,
     /// How long a statement runs.
     pub statement_timeout: Option<Duration>,
+    /// How long a transaction may wait for its client.
+    pub idle_in_transaction_timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl Session {
             default_read_only: false,
             lock_timeout: None,
             statement_timeout: None,
+            idle_in_transaction_timeout: None,
         }
     }
 

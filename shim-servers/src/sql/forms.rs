@@ -87,6 +87,4 @@ pub(crate) const SIMPLE: &[(&str, &[&str], &str, &str)] = &[
     ("jsonb_set", &["jsonb", "_text", "jsonb", "bool"], "jsonb", "x_json_set({0}, {1}, {2}, {3})"),
     ("pg_get_userbyid", &["oid"], "name", "iif({0} IS NULL, NULL, x_user())"),
     ("pg_table_is_visible", &["oid"], "bool", "1"),
-    ("obj_description", &["oid", "name"], "text", "NULL"),
-    ("txid_current", &[], "int8", "x_pid()"),
 ];
