@@ -8,3 +8,4 @@ pub mod echo;
 pub mod proxy;
 pub mod redis_server;
 pub mod sockets;
+pub mod tshark;

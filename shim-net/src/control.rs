@@ -6,6 +6,7 @@
 pub mod topology;
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use shim_runtime::device;
 use shim_runtime::device::DeviceContext;
@@ -21,7 +22,20 @@ use crate::netstat;
 use crate::packet::Packet;
 
 pub use crate::fabric::Stats;
-pub use crate::fabric::link::{Latency, LinkConfig};
+pub use crate::fabric::link::{
+    Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue, Red,
+    Schedule, Step,
+};
+
+/// The rules of links: everything that a [`LinkConfig`] is made of, and networks as they were measured.
+pub mod links {
+    pub use super::{
+        Above, BurstLoss, CoDel, FqCoDel, Framing, Latency, LinkConfig, LossPattern, Outages, Preset, Queue,
+        Red, Schedule, Step,
+    };
+    pub use crate::fabric::link::presets;
+}
+pub use crate::stack::tcp::ecn::TcpEcn;
 
 /// What a fault record in the trace is about.
 #[repr(u64)]
@@ -149,6 +163,11 @@ pub fn update_link(a: NodeId, b: NodeId, change: impl FnOnce(&mut LinkConfig)) {
     set_link(a, b, config);
 }
 
+/// What new TCP connections of `node` do with ECN: `net.ipv4.tcp_ecn`.
+pub fn set_tcp_ecn(node: NodeId, mode: TcpEcn) {
+    with(|net, _| net.stack(node.0).tcp_ecn = mode);
+}
+
 /// What `name` resolves to.
 pub fn lookup(name: &str) -> Vec<IpAddr> {
     with(|net, _| net.lookup(name)).unwrap_or_default()
@@ -196,6 +215,30 @@ pub fn addresses(node: NodeId) -> Vec<IpAddr> {
 /// Sets the largest packet of `node`'s interface.
 pub fn set_mtu_bytes(node: NodeId, mtu: usize) {
     with(|net, _| net.stack(node.0).mtu = mtu.clamp(576, 65_535));
+}
+
+/// Writes every packet from now on to the machine's file `path` (pcapng). What was captured before ends there.
+///
+/// # Panics
+/// Where the file cannot be made, or, later, written.
+///
+/// # Determinism
+/// Changes nothing of the run.
+pub fn capture(path: &Path) {
+    with(|net, cx| net.capture(path, cx));
+}
+
+/// Puts lines of a key log (as in `SSLKEYLOGFILE`) into the capture, where there is one: packets after them can be
+/// decrypted.
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn capture_secrets(key_log: &str) {
+    with(|net, _| {
+        if let Some(capture) = &mut net.fabric.capture {
+            capture.secrets(key_log);
+        }
+    });
 }
 
 /// How many packets met which fate so far.

@@ -11,9 +11,11 @@
 #![cfg(sim)]
 #![deny(unsafe_code)]
 
+mod capture;
 pub mod control;
 pub mod error;
 mod fabric;
+pub mod fragment;
 pub mod host;
 pub mod mirror;
 pub mod net;

@@ -6,11 +6,13 @@
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use shim_runtime::device::{Device, DeviceContext, NodeChange};
 use shim_runtime::node::NodeId;
 use shim_runtime::trace::Kind;
 
+use crate::capture::{self, Capture, Remark};
 use crate::error::{Errno, Result};
 use crate::fabric::dns::{Answer, Target};
 use crate::fabric::path::{HOPS, Leg, Trip};
@@ -34,8 +36,12 @@ pub struct Net {
     /// Registrations that the reactor must tell of something, and whether its turn is in the queue.
     marked: Vec<(SocketId, u32)>,
     turn_is_due: bool,
+    /// Whether the environment was asked for a capture.
+    environment_is_known: bool,
 }
 
+/// Token of a link that sends what waits: this bit and the link's place.
+const SERVICE: u64 = 1 << (ID_BITS - 1);
 /// Token of a socket's timer: this bit and the socket's number. Else the token is a packet's place.
 const TIMER: u64 = 1 << ID_BITS;
 /// Token of the reactor's turn.
@@ -86,6 +92,10 @@ impl Net {
             self.stack(id.node()).on_timer(id, cx.now);
             return self.flush(id.node(), cx);
         }
+        if token & SERVICE != 0 {
+            self.fabric.serve(token as u32, cx.now, &mut cx.rng.link);
+            return self.schedule(cx);
+        }
         let arrived = self.fabric.arrive(token as u32, cx.now, &mut cx.rng.link);
         let Some(Flight { trip, packet }) = arrived else { return self.schedule(cx) };
         let stack = self.stack(trip.to);
@@ -114,7 +124,7 @@ impl Net {
     pub(crate) fn flush(&mut self, node: u32, cx: &mut DeviceContext<'_>) {
         let place = node as usize;
         let stack = &self.stacks[place];
-        if stack.fx.is_empty() && stack.cancels.is_empty() && self.fabric.outcomes.is_empty() {
+        if stack.fx.is_empty() && stack.cancels.is_empty() && !self.fabric.has_news() {
             return;
         }
         while let Some(packet) = self.stacks[place].fx.outbox.pop_front() {
@@ -147,7 +157,8 @@ impl Net {
         if stack.owns(to) {
             self.fabric.stats.loopback += 1;
             record(cx, node, node, Verdict::Loopback, packet.digest());
-            return stack.receive(packet, cx.now);
+            self.fabric.capture(node, node, &packet, Remark::default(), cx.now);
+            return self.stacks[node as usize].receive(packet, cx.now);
         }
         if is_broadcast(to) || to.is_multicast() {
             if let Some((segment, _)) = stack.routes.way_to(to) {
@@ -205,6 +216,29 @@ impl Net {
                 cx.schedule(at, u64::from(place));
             }
         }
+        for (at, place) in self.fabric.services.drain(..) {
+            cx.schedule(at, SERVICE | u64::from(place));
+        }
+    }
+
+    /// Writes all packets from now on to `path`.
+    ///
+    /// # Panics
+    /// Where the file cannot be made.
+    pub(crate) fn capture(&mut self, path: &Path, cx: &DeviceContext<'_>) {
+        match Capture::create(path, cx.rng.seed, cx.epoch_ns()) {
+            Ok(capture) => self.fabric.capture = Some(Box::new(capture)),
+            Err(error) => panic!("simulation: the capture {} cannot be made: {error}", path.display()),
+        }
+    }
+
+    /// Begins the capture that the environment asks for, once.
+    fn capture_as_the_environment_says(&mut self, cx: &DeviceContext<'_>) {
+        if !std::mem::replace(&mut self.environment_is_known, true)
+            && let Some(path) = capture::path_from_environment(cx.rng.seed)
+        {
+            self.capture(&path, cx);
+        }
     }
 
     /// The addresses of a name, as `node` sees it: IPv4 first, as glibc orders private networks.
@@ -261,6 +295,8 @@ impl Device for Net {
         match change {
             NodeChange::Started => {
                 self.stack(number).life = Life::Running;
+                self.fabric.node_names.insert(number, name.to_owned());
+                self.capture_as_the_environment_says(cx);
                 self.fabric.names.add(name, Target::Node(number));
             }
             NodeChange::ProcessDied => self.stack(number).close_all(cx.now),
@@ -293,6 +329,9 @@ impl Device for Net {
                 Some(socket) => format!("timer of {}", netstat::line(socket)),
                 None => "timer of a socket that is gone".to_owned(),
             };
+        }
+        if token & SERVICE != 0 {
+            return self.fabric.describe_service(token as u32);
         }
         match self.fabric.flight(token as u32) {
             Some(flight) => format!("arrival of {}", flight.packet),

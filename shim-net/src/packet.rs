@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+pub use crate::fragment::Fragment;
+
 /// One packet, or a train of TCP segments that no link needed to take apart.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -32,6 +34,8 @@ pub enum Body {
     Udp(Bytes),
     /// An ICMP error about a packet that the destination had sent.
     Unreachable(Unreachable),
+    /// A part of any of these.
+    Fragment(Fragment),
 }
 
 /// A TCP segment.
@@ -82,6 +86,10 @@ impl Flags {
     pub const RST: Flags = Flags(4);
     /// `ack` is meaningful.
     pub const ACK: Flags = Flags(16);
+    /// A mark came; on a SYN, the sender understands marks.
+    pub const ECE: Flags = Flags(64);
+    /// The window was reduced because of a mark; on a SYN, as [`Flags::ECE`].
+    pub const CWR: Flags = Flags(128);
 
     /// Whether all bits of `flags` are set.
     pub fn has(self, flags: Flags) -> bool {
@@ -97,6 +105,7 @@ impl Flags {
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [(Flags::SYN, 'S'), (Flags::FIN, 'F'), (Flags::RST, 'R'), (Flags::ACK, '.')];
+        let names = names.into_iter().chain([(Flags::ECE, 'E'), (Flags::CWR, 'W')]);
         for (flag, name) in names {
             if self.has(flag) {
                 write!(f, "{name}")?;
@@ -124,6 +133,8 @@ pub enum Reason {
     Port,
     /// Nobody has the address.
     Host,
+    /// The packet forbids fragments, and a link takes none larger than this, in bytes.
+    TooBig(u16),
 }
 
 impl Packet {
@@ -133,6 +144,8 @@ impl Packet {
         match &self.body {
             Body::Tcp(_) => ip + 20,
             Body::Udp(_) | Body::Unreachable(_) => ip + 8,
+            // IPv6 has a header of its own for fragments.
+            Body::Fragment(_) => ip + if ip == 40 { 8 } else { 0 },
         }
     }
 
@@ -142,6 +155,7 @@ impl Packet {
             Body::Tcp(segment) => segment.payload.len(),
             Body::Udp(data) => data.len(),
             Body::Unreachable(_) => 28,
+            Body::Fragment(part) => part.len,
         }
     }
 
@@ -151,13 +165,14 @@ impl Packet {
             Body::Tcp(_) => true,
             Body::Udp(_) => false,
             Body::Unreachable(icmp) => icmp.tcp,
+            Body::Fragment(part) => matches!(*part.whole, Body::Tcp(_)),
         }
     }
 
     /// Where the packet had been sent that an ICMP error is about.
     pub(crate) fn about(&self) -> Option<SocketAddr> {
         match &self.body {
-            Body::Tcp(_) | Body::Udp(_) => None,
+            Body::Tcp(_) | Body::Udp(_) | Body::Fragment(_) => None,
             Body::Unreachable(icmp) => Some(icmp.original),
         }
     }
@@ -165,7 +180,7 @@ impl Packet {
     /// As [`Packet::about`], for changing it.
     pub(crate) fn about_mut(&mut self) -> Option<&mut SocketAddr> {
         match &mut self.body {
-            Body::Tcp(_) | Body::Udp(_) => None,
+            Body::Tcp(_) | Body::Udp(_) | Body::Fragment(_) => None,
             Body::Unreachable(icmp) => Some(&mut icmp.original),
         }
     }
@@ -197,6 +212,7 @@ impl Packet {
             Body::Tcp(segment) => 0x100 | u64::from(segment.flags.0),
             Body::Udp(_) => 0x200,
             Body::Unreachable(_) => 0x300,
+            Body::Fragment(part) => 0x400 | (part.offset as u64 >> 3 & 0xff),
         };
         kind << 52
             | u64::from(self.source.port()) << 36
@@ -215,6 +231,9 @@ impl fmt::Display for Packet {
             }
             Body::Udp(data) => write!(f, "udp len {}", data.len()),
             Body::Unreachable(icmp) => write!(f, "icmp {:?} of {} unreachable", icmp.reason, icmp.original),
+            Body::Fragment(part) => {
+                write!(f, "fragment {} of {}, len {}", part.offset, part.total(), part.len)
+            }
         }
     }
 }

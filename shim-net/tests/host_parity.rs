@@ -10,28 +10,16 @@
 mod both;
 #[path = "host/calls.rs"]
 mod calls;
+#[path = "host/message_sequences.rs"]
+mod message_sequences;
+#[path = "host/numbers.rs"]
+mod numbers;
 
 use std::collections::BTreeMap;
 
 use both::{differs, on_the_system, simulated};
 use calls::{Call, Place, Shape};
-
-/// Numbers that depend on nothing but their seed (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
+use numbers::{Numbers, number};
 
 const INET_STREAM: Shape = (libc::AF_INET, libc::SOCK_STREAM);
 const INET_DATAGRAM: Shape = (libc::AF_INET, libc::SOCK_DGRAM);
@@ -151,10 +139,6 @@ fn report(number: u32, calls: &[Call], folder: &str) -> String {
         text += &format!("{mark}{call:?}: {} | {}\n", real[place], ours[place]);
     }
     text
-}
-
-fn number(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[test]

@@ -10,11 +10,11 @@ mod calls;
 
 use both::{differs, on_the_system, simulated};
 use calls::Call::{
-    Accept, Bind, Close, Connect, Dup, Get, Linger, Listen, Name, Pair, Peer, Pipe, Poll, Read, Recv, Send,
-    SendTo, Set, Shutdown, Socket, Unlink, Unread, Write,
+    Accept, Bind, Close, Connect, Dup, Get, Hear, Linger, Listen, Name, Pair, Peer, Pipe, Poll, Read, Recv,
+    Send, SendTo, Set, Shutdown, Socket, Tell, Unlink, Unread, Write,
 };
 use calls::Place::{Abstract, AnyPort, Loopback6, Mapped, Of, Path, Port};
-use calls::{Call, Shape};
+use calls::{Call, Extra, Shape};
 
 const TCP: Shape = (libc::AF_INET, libc::SOCK_STREAM);
 const TCP6: Shape = (libc::AF_INET6, libc::SOCK_STREAM);
@@ -26,6 +26,9 @@ const REUSE: (libc::c_int, libc::c_int) = (libc::SOL_SOCKET, libc::SO_REUSEADDR)
 const REUSE_PORT: (libc::c_int, libc::c_int) = (libc::SOL_SOCKET, libc::SO_REUSEPORT);
 const ERROR: (libc::c_int, libc::c_int) = (libc::SOL_SOCKET, libc::SO_ERROR);
 const ONLY_V6: (libc::c_int, libc::c_int) = (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY);
+const PACKET_INFO: (libc::c_int, libc::c_int) = (libc::IPPROTO_IP, libc::IP_PKTINFO);
+const RECEIVE_TOS: (libc::c_int, libc::c_int) = (libc::IPPROTO_IP, libc::IP_RECVTOS);
+const RECEIVE_BATCHES: (libc::c_int, libc::c_int) = (libc::SOL_UDP, libc::UDP_GRO);
 const CREDENTIALS: (libc::c_int, libc::c_int) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
 
 /// A listener at 0 and a connection: 1 is the near end, 2 the far one.
@@ -39,6 +42,7 @@ const CONNECTED_UNIX: [Call; 6] =
 fn table() -> Vec<(&'static str, Vec<Call>)> {
     let tcp = |calls: &[Call]| [&CONNECTED[..], calls].concat();
     let unix = |calls: &[Call]| [&CONNECTED_UNIX[..], calls].concat();
+    let told = |calls: &[Call]| [&[Socket(UDP), Socket(UDP), Bind(0, Port(7001))], calls].concat();
     let everywhere = [Poll(0), Poll(1), Poll(2)];
     vec![
         ("connect and accept", tcp(&[Name(1), Peer(1), Name(2), Peer(2), Poll(0), Poll(1), Poll(2), Connect(1, Port(7001))])),
@@ -67,6 +71,8 @@ fn table() -> Vec<(&'static str, Vec<Call>)> {
         ("a connected socket hears its peer alone", vec![Socket(UDP), Socket(UDP), Socket(UDP), Bind(0, Port(7001)), Bind(1, Port(7002)), Connect(0, Port(7002)), SendTo(2, 9, Port(7001)), Recv(0, 9, 0), SendTo(1, 8, Port(7001)), Recv(0, 9, 0), SendTo(0, 7, Of(2)), Recv(2, 9, 0)]),
         ("datagrams are shut down", vec![Socket(UDP), Socket(UDP), Bind(0, Port(7001)), Shutdown(0, libc::SHUT_RD), Poll(0), Recv(0, 9, 0), Connect(1, Port(7001)), Shutdown(1, libc::SHUT_WR), Send(1, 1, 0), Poll(1), Accept(0), Listen(0, 1)]),
         ("datagrams of both families", vec![Socket(UDP6), Socket(UDP), Bind(1, Port(7001)), SendTo(0, 9, Mapped(7001)), Recv(1, 9, 0), SendTo(0, 9, Port(7001)), Recv(1, 9, 0), Connect(0, Port(7001)), Peer(0), Name(0)]),
+        ("datagrams say more", told(&[Set(0, PACKET_INFO, 1), Set(0, RECEIVE_TOS, 1), Tell(1, 9, Of(0), [Extra::Tos(2), Extra::Info(true)], 1), Tell(1, 9, Of(0), [Extra::TosByte(3), Extra::Ttl(9)], 2), Hear(0, 99, 200), Tell(1, 9, Of(0), [Extra::Class(1), Extra::Nothing], 1), Hear(0, 99, 20), Tell(1, 9, Of(0), [Extra::Info(false), Extra::Nothing], 1), Tell(1, 9, Of(0), [Extra::ShortInfo, Extra::Nothing], 1), Tell(1, 9, Of(0), [Extra::Unknown(libc::SOL_UDP, 99), Extra::Nothing], 1)])),
+        ("batches of datagrams", told(&[Tell(1, 250, Of(0), [Extra::Segment(100), Extra::Nothing], 1), Hear(0, 99, 99), Set(0, RECEIVE_BATCHES, 1), Tell(1, 250, Of(0), [Extra::Segment(100), Extra::Nothing], 1), Unread(0), Recv(0, 9, libc::MSG_PEEK), Hear(0, 999, 99), Tell(1, 9, Of(0), [Extra::WideSegment(100), Extra::Nothing], 1), Tell(1, 129, Of(0), [Extra::Segment(1), Extra::Nothing], 1), Tell(1, 65_507, Of(0), [Extra::Segment(1400), Extra::Nothing], 1), Hear(0, 70_000, 99)])),
         ("a path exists", vec![Socket(UNIX), Socket(UNIX), Bind(0, Path(0)), Bind(1, Path(0)), Close(0), Bind(1, Path(0)), Connect(1, Path(0)), Unlink(0), Connect(1, Path(0)), Bind(1, Path(0)), Unlink(0), Unlink(0)]),
         ("a path is unlinked", unix(&[Unlink(0), Socket(UNIX), Connect(3, Path(0)), Send(1, 9, 0), Recv(2, 9, 0), Name(0), Bind(3, Path(0))])),
         ("names that are no files", vec![Socket(UNIX), Socket(UNIX), Socket(UNIX_DATAGRAM), Bind(0, Abstract(0)), Bind(1, Abstract(0)), Bind(2, Abstract(0)), Connect(1, Abstract(0)), Listen(0, 1), Connect(1, Abstract(0)), Close(0), Recv(1, 1, 0), Connect(2, Abstract(1)), Bind(1, Abstract(0))]),

@@ -136,6 +136,11 @@ impl DeviceContext<'_> {
         (self.wall_base_ns + self.now.nanos()).saturating_add_signed(offset)
     }
 
+    /// What wall clocks show at the beginning of the run where nothing was set, in nanoseconds.
+    pub fn epoch_ns(&self) -> u64 {
+        self.wall_base_ns
+    }
+
     /// Schedules a call of [`Device::fire`] with `token` at `at` (now, where `at` is past).
     pub fn schedule(&mut self, at: SimTime, token: u64) -> EventId {
         self.queue.push(at.max(self.now), Event::Device(self.device, token))

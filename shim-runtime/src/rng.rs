@@ -72,6 +72,8 @@ impl Stream {
 
 /// The streams of a run that are not a node's own.
 pub struct Streams {
+    /// What all of them begin from.
+    pub seed: u64,
     /// Which ready task goes next, and how long its poll takes.
     pub schedule: Stream,
     /// Latency, jitter and loss of links.
@@ -88,6 +90,7 @@ impl Streams {
     /// The streams of the run with `seed`.
     pub fn new(seed: u64) -> Streams {
         Streams {
+            seed,
             schedule: Stream::new(seed, "schedule", 0),
             link: Stream::new(seed, "link", 0),
             fault: Stream::new(seed, "fault", 0),

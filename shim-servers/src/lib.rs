@@ -35,9 +35,11 @@
 //! A long statement takes virtual time in proportion to the steps of SQLite's machine.
 
 pub mod engine;
+pub mod mysql;
 pub mod postgres;
 pub mod sql;
 
+pub use mysql::{MySql, mysql};
 pub use postgres::{Authentication, Control, Postgres};
 
 /// A PostgreSQL server with its default options, as a node's program.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, ServerConfig};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
-use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{KeyLog, NoKeyLog, RootCertStore};
 
 /// The host name that every certificate here is for.
 pub const NAME: &str = "server.test";
@@ -20,6 +20,7 @@ pub struct Identity {
     authority: CertificateDer<'static>,
     server: CertificateDer<'static>,
     key: KeyPair,
+    key_log: Arc<dyn KeyLog>,
 }
 
 impl Default for Identity {
@@ -44,7 +45,17 @@ impl Identity {
         let server = CertificateParams::new([NAME.to_owned()])
             .and_then(|params| params.signed_by(&key, &authority))
             .expect("a signature");
-        Identity { authority: authority.der().clone(), server: server.der().clone(), key }
+        Identity {
+            authority: authority.der().clone(),
+            server: server.der().clone(),
+            key,
+            key_log: Arc::new(NoKeyLog),
+        }
+    }
+
+    /// Lets both ends give their keys to `key_log`.
+    pub fn with_key_log(self, key_log: Arc<dyn KeyLog>) -> Identity {
+        Identity { key_log, ..self }
     }
 
     /// What a server presents, with 0-RTT allowed. Tickets of one configuration mean nothing to another.
@@ -61,6 +72,7 @@ impl Identity {
             .expect("the key belongs to the certificate");
         tls.alpn_protocols = protocols(alpn);
         tls.max_early_data_size = u32::MAX;
+        tls.key_log = self.key_log.clone();
         ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).expect("a suite for packets")))
     }
 
@@ -78,6 +90,7 @@ impl Identity {
             .with_no_client_auth();
         tls.alpn_protocols = protocols(alpn);
         tls.enable_early_data = true;
+        tls.key_log = self.key_log.clone();
         ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a suite for packets")))
     }
 }

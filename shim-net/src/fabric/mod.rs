@@ -15,15 +15,17 @@ pub(crate) mod segment;
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
+use crate::capture::{Capture, Names as CapturedNames, Remark};
+use crate::fragment;
 use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
 use dns::Names;
 use firewall::Firewall;
-use link::{Fate, Gate, Link, LinkConfig};
+use link::{Fate, Gate, Link, LinkConfig, Settled};
 use path::Trip;
 use router::Router;
 use segment::{Element, Segment};
@@ -43,14 +45,22 @@ pub struct Stats {
     pub lost: u64,
     /// Lost to a partition.
     pub cut: u64,
+    /// Sent while the link was down.
+    pub down: u64,
     /// Dropped at a full queue.
     pub queue_full: u64,
+    /// Dropped by a queue that was not full, so that senders slow down.
+    pub queue_early: u64,
+    /// Marked by a queue, so that senders slow down.
+    pub marked: u64,
     /// Dropped for their size.
     pub too_big: u64,
     /// Arrived twice.
     pub duplicated: u64,
-    /// Changed on the way.
+    /// Changed on the way, unnoticed.
     pub corrupted: u64,
+    /// Changed on the way, and dropped by the receiver, whose checksum shows it.
+    pub damaged: u64,
     /// Kept by `hold`.
     pub held: u64,
     /// Dropped by a firewall or a NAT, or for a source that is not the sender's.
@@ -75,9 +85,13 @@ pub(crate) enum Verdict {
     Held,
     Unroutable,
     Filtered,
+    Down,
+    QueueEarly,
+    Damaged,
 }
 
 /// A packet on its way.
+#[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) trip: Trip,
     pub(crate) packet: Packet,
@@ -112,7 +126,18 @@ pub(crate) struct Fabric {
     pub(crate) stats: Stats,
     /// What was decided since `Net` looked.
     pub(crate) outcomes: Vec<Outcome>,
+    /// Of nodes.
+    pub(crate) node_names: BTreeMap<u32, String>,
+    pub(crate) capture: Option<Box<Capture>>,
+    /// When which link must be served, since `Net` looked.
+    pub(crate) services: Vec<(SimTime, u32)>,
+    settled: Vec<Settled>,
+    /// How many packets were cut on their way.
+    fragmented: u64,
 }
+
+/// Tells the numbers of packets that are cut on their way from those that their sender cuts.
+const FRAGMENTED_ON_THE_WAY: u64 = 1 << 63;
 
 impl Default for Fabric {
     fn default() -> Fabric {
@@ -133,6 +158,11 @@ impl Default for Fabric {
             names: Names::default(),
             stats: Stats::default(),
             outcomes: Vec::new(),
+            node_names: BTreeMap::new(),
+            capture: None,
+            services: Vec::new(),
+            settled: Vec::new(),
+            fragmented: 0,
         }
     }
 }
@@ -176,10 +206,12 @@ impl Fabric {
             Gate::Cut => {
                 self.count(&packet);
                 self.stats.cut += 1;
+                self.capture(from, to, &packet, Remark::fate("lost: the link is cut"), now);
                 return self.note(from, to, Verdict::Cut, &packet, None);
             }
             Gate::Held => {
                 self.stats.held += 1;
+                self.capture(from, to, &packet, Remark::fate("held"), now);
                 self.note(from, to, Verdict::Held, &packet, None);
                 return self.links[place].held.push((trip, packet));
             }
@@ -188,10 +220,22 @@ impl Fabric {
         if !rules.needs_single_packets() {
             return self.carry(place, trip, packet, now, rng);
         }
-        let mtu = rules.mtu_bytes;
-        for piece in pieces(packet, mtu) {
+        let (mtu, clamped) = (rules.mtu_bytes, rules.mtu_bytes.filter(|_| rules.clamp_mss));
+        let packet = self.fitted(packet, mtu);
+        for piece in pieces(packet, clamped) {
             self.carry(place, trip, piece, now, rng);
         }
+    }
+
+    /// `packet`, as fragments where it is longer than `mtu` and may be cut: routers of IPv6 never do.
+    fn fitted(&mut self, packet: Packet, mtu: Option<usize>) -> Packet {
+        let Some(mtu) = mtu else { return packet };
+        let fits = packet.header_len() + packet.payload_len() <= mtu;
+        if fits || packet.dont_fragment || !packet.destination.is_ipv4() {
+            return packet;
+        }
+        self.fragmented += 1;
+        fragment::train(packet, mtu, FRAGMENTED_ON_THE_WAY | self.fragmented)
     }
 
     /// What the link at `place` does, in a segment.
@@ -201,40 +245,70 @@ impl Fabric {
         link.config.as_ref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
     }
 
-    fn carry(&mut self, place: usize, trip: Trip, mut packet: Packet, now: SimTime, rng: &mut Stream) {
+    fn carry(&mut self, place: usize, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
-        let bytes = packet.header_len() + packet.payload_len();
+        self.links[place].segment = trip.segment;
+        let flight = Flight { trip, packet };
+        self.with_link(place, now, |link, rules, out| link.send(rules, flight, now, rng, out));
+    }
+
+    /// The time has come that the link at `place` has asked for.
+    pub(crate) fn serve(&mut self, place: u32, now: SimTime, rng: &mut Stream) {
+        self.with_link(place as usize, now, |link, rules, out| link.serve(rules, now, rng, out));
+    }
+
+    /// Lets a link do something by its rules, and carries out what it decided.
+    fn with_link(
+        &mut self,
+        place: usize,
+        now: SimTime,
+        f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
+    ) {
         let Fabric { links, segments, line, default_link, .. } = self;
         let link = &mut links[place];
-        let (from, to) = (link.from, link.to);
         let own = link.config.take();
-        let segment = &segments[trip.segment as usize];
+        let segment = &segments[link.segment as usize];
         let rules = own.as_ref().unwrap_or_else(|| inherited(link, segment, line, default_link));
-        let fate = link.judge(rules, now, bytes, packet.dont_fragment, rng);
-        if rng.chance(rules.corrupt) && corrupt(&mut packet, rng) {
-            self.stats.corrupted += 1;
-        }
+        let mut settled = std::mem::take(&mut self.settled);
+        let again = f(link, rules, &mut settled);
         link.config = own;
-        match fate {
-            Fate::Arrives(at) => self.depart(trip, packet, at, Verdict::Sent),
+        self.services.extend(again.map(|at| (at, place as u32)));
+        let (from, to) = (link.from, link.to);
+        settled.drain(..).for_each(|settled| self.settle(from, to, settled, now));
+        self.settled = settled;
+    }
+
+    fn settle(&mut self, from: u32, to: u32, settled: Settled, now: SimTime) {
+        let Settled { flight: Flight { trip, packet }, fate, marked, corrupted } = settled;
+        self.stats.marked += u64::from(marked);
+        self.stats.corrupted += u64::from(corrupted);
+        if self.capture.is_some() {
+            let is_damaged = matches!(fate, Fate::Damaged(_));
+            let remark =
+                Remark { fate: fate.remark(), is_damaged, is_marked: marked, is_corrupted: corrupted };
+            self.capture(from, to, &packet, remark, now);
+        }
+        let (counter, verdict) = match fate {
+            Fate::Arrives(at) => return self.depart(trip, packet, at, Verdict::Sent),
             Fate::ArrivesTwice(at, again) => {
                 self.stats.duplicated += 1;
                 self.depart(trip, packet.clone(), at, Verdict::Sent);
-                self.depart(trip, packet, again, Verdict::Duplicated);
+                return self.depart(trip, packet, again, Verdict::Duplicated);
             }
-            Fate::Lost => {
-                self.stats.lost += 1;
-                self.note(from, to, Verdict::Lost, &packet, None);
+            Fate::Lost => (&mut self.stats.lost, Verdict::Lost),
+            Fate::Down => (&mut self.stats.down, Verdict::Down),
+            Fate::QueueFull => (&mut self.stats.queue_full, Verdict::QueueFull),
+            Fate::QueueEarly => (&mut self.stats.queue_early, Verdict::QueueEarly),
+            Fate::Damaged(_) => (&mut self.stats.damaged, Verdict::Damaged),
+            Fate::TooBig(told) => {
+                if let Some((mtu, at)) = told {
+                    self.report_too_big(trip, &packet, mtu, at);
+                }
+                (&mut self.stats.too_big, Verdict::TooBig)
             }
-            Fate::QueueFull => {
-                self.stats.queue_full += 1;
-                self.note(from, to, Verdict::QueueFull, &packet, None);
-            }
-            Fate::TooBig => {
-                self.stats.too_big += 1;
-                self.note(from, to, Verdict::TooBig, &packet, None);
-            }
-        }
+        };
+        *counter += 1;
+        self.note(from, to, verdict, &packet, None);
     }
 
     fn depart(&mut self, trip: Trip, packet: Packet, at: SimTime, verdict: Verdict) {
@@ -257,6 +331,38 @@ impl Fabric {
     /// The packet on its way that is called `place`.
     pub(crate) fn flight(&self, place: u32) -> Option<&Flight> {
         self.flights.get(place as usize)?.as_ref()
+    }
+
+    /// Writes a packet that `from` sends to `to`, where there is a capture.
+    pub(crate) fn capture(&mut self, from: u32, to: u32, packet: &Packet, remark: Remark, now: SimTime) {
+        let Some(mut capture) = self.capture.take() else { return };
+        let of = |number| self.element_name(number);
+        let owner = |ip| self.segments.iter().find_map(|segment| segment.owner(ip)).map(of);
+        capture.packet((from, to), packet, remark, now, &CapturedNames { of: &of, owner: &owner });
+        self.capture = Some(capture);
+    }
+
+    /// The name of a node, router or switch.
+    fn element_name(&self, number: u32) -> String {
+        match Element::of(number) {
+            Element::Node(node) => {
+                self.node_names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+            }
+            Element::Router(place) => self.routers[place as usize].name.clone(),
+            Element::Switch(segment) => self.segments[segment as usize].name.clone(),
+        }
+    }
+
+    /// Whether there is something that `Net` must schedule or record.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.outcomes.is_empty() || !self.services.is_empty()
+    }
+
+    /// What the link at `place` has to do, in words.
+    pub(crate) fn describe_service(&self, place: u32) -> String {
+        let Some(link) = self.links.get(place as usize) else { return "service of no link".to_owned() };
+        let (packets, bytes) = link.waiting();
+        format!("next of {packets} packets ({bytes} bytes) from node {} to node {}", link.from, link.to)
     }
 
     fn count(&mut self, packet: &Packet) {
@@ -290,30 +396,17 @@ fn inherited<'a>(
     segment.rules.as_ref().unwrap_or(default_link)
 }
 
-/// Changes one byte of a datagram; false where there is none.
-fn corrupt(packet: &mut Packet, rng: &mut Stream) -> bool {
-    let Body::Udp(data) = &mut packet.body else { return false };
-    if data.is_empty() {
-        return false;
-    }
-    let mut changed = BytesMut::from(&data[..]);
-    let place = rng.below(changed.len() as u32) as usize;
-    changed[place] ^= 1 << rng.below(8);
-    *data = changed.freeze();
-    true
-}
-
-/// Takes a train of TCP segments apart, as a network card does, and lowers the segment size of a
-/// handshake to what the link carries, as routers do.
+/// Takes a train of TCP segments or of fragments apart, as a network card does, and lowers the segment size of a
+/// handshake to what fits into `mtu`, as routers do.
 pub(crate) fn pieces(mut packet: Packet, mtu: Option<usize>) -> Vec<Packet> {
     let headers = packet.header_len();
-    let Body::Tcp(segment) = &mut packet.body else { return vec![packet] };
+    let Body::Tcp(segment) = &mut packet.body else { return fragment::cut(packet) };
     let most = mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);
     if segment.flags.has(Flags::SYN) {
         segment.mss = segment.mss.min(most);
         return vec![packet];
     }
-    let size = usize::from(segment.mss.min(most)).max(1);
+    let size = usize::from(segment.mss).max(1);
     if segment.payload.len() <= size {
         return vec![packet];
     }

@@ -13,6 +13,7 @@ use super::firewall::Action;
 use super::router::{Router, Turn, refusal};
 use super::segment::{Element, Segment};
 use super::{Fabric, Flight, Verdict};
+use crate::capture::Remark;
 use crate::packet::{Body, Packet, Reason, Unreachable};
 
 /// How many routers a packet may pass: Linux' default time to live.
@@ -148,6 +149,11 @@ impl Fabric {
         }
         match Element::of(trip.to) {
             Element::Node(node) => {
+                if node == trip.from {
+                    // An error that the network itself made up.
+                    let switch = Element::Switch(trip.segment).number();
+                    self.capture(switch, node, &packet, Remark::default(), now);
+                }
                 if node != trip.from && !self.passes_own_firewall(node, &packet, false, now) {
                     self.filtered(trip.from, node, &packet);
                     self.answer_refused(node, trip, &packet, now, rng);
@@ -202,6 +208,8 @@ impl Fabric {
     fn unroutable(&mut self, from: u32, segment: u32, packet: Packet, now: SimTime) {
         self.stats.unroutable += 1;
         self.note(from, from, Verdict::Unroutable, &packet, None);
+        let switch = Element::Switch(segment).number();
+        self.capture(from, switch, &packet, Remark::fate("nobody has the address"), now);
         let tcp = packet.is_tcp();
         if packet.about().is_some() {
             return;
@@ -216,6 +224,20 @@ impl Fabric {
         };
         let trip = Trip { from, to: from, segment, leg: Leg::Arrived, hops: HOPS };
         self.depart(trip, report, now + NEIGHBOUR_TIMEOUT, Verdict::Unroutable);
+    }
+
+    /// The link after `trip.from` takes no packet as large as this one, and its sender is told.
+    pub(super) fn report_too_big(&mut self, trip: Trip, packet: &Packet, mtu: u16, at: SimTime) {
+        if packet.about().is_some() || matches!(&packet.body, Body::Fragment(part) if part.offset > 0) {
+            // RFC 1122: nobody is told of errors, nor of any but the first fragment.
+            return;
+        }
+        let icmp =
+            Unreachable { reason: Reason::TooBig(mtu), tcp: packet.is_tcp(), original: packet.destination };
+        let report = Packet { dont_fragment: false, ..packet.answer(Body::Unreachable(icmp)) };
+        // As if it came to a router from the link that is too narrow: so it meets the NAT that the packet met.
+        let trip = Trip { from: trip.from, to: trip.from, leg: Leg::Arrived, hops: HOPS, ..trip };
+        self.depart(trip, report, at, Verdict::Sent);
     }
 
     /// A packet is dropped by a rule.

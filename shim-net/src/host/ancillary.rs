@@ -17,47 +17,76 @@ use crate::sys::{self, Domain, Name, Received, SendExtra, SocketId, Value};
 const LOOPBACK_INDEX: c_int = 1;
 const ETHERNET_INDEX: c_int = 2;
 
-/// What the control messages of a `sendmsg` ask for.
-pub(super) fn extra(messages: &[Control<'_>]) -> io::Result<SendExtra> {
+/// What the control messages of a `sendmsg` ask for that goes `to` an address, if the socket is one of UDP. As Linux: each
+/// protocol looks at its own messages alone.
+pub(super) fn extra(messages: &[Control<'_>], to: Option<IpAddr>) -> io::Result<SendExtra> {
     let mut extra = SendExtra::default();
     for message in messages {
-        match (message.level, message.kind) {
-            (libc::IPPROTO_IP, libc::IP_TOS) => {
-                extra.ecn = Some(within(0, 255, message.byte_or_number()?)? as u8 & 3);
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                // As Linux: -1 is what there is without it.
-                let class = within(-1, 255, message.number()?)?;
-                extra.ecn = (class >= 0).then_some(class as u8 & 3);
-            }
-            (libc::SOL_UDP, libc::UDP_SEGMENT) => match message.data {
-                [a, b] => extra.segment_size = Some(u16::from_ne_bytes([*a, *b])).filter(|size| *size > 0),
-                _ => return refuse(Errno::EINVAL),
-            },
-            // in_pktinfo: the interface, the source, the destination.
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => match message.data {
-                data if data.len() == 12 => extra.source = source(IpAddr::from(address::array::<4>(data, 4))),
-                _ => return refuse(Errno::EINVAL),
-            },
-            // in6_pktinfo: the source, the interface.
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => match message.data {
-                data if data.len() >= 20 => {
-                    extra.source = source(IpAddr::from(address::array::<16>(data, 0)))
+        match (message.level, to) {
+            (libc::SOL_SOCKET, _) => of_socket(message)?,
+            (libc::SOL_UDP, Some(_)) => match (message.kind, message.data) {
+                (libc::UDP_SEGMENT, [a, b]) => {
+                    // Zero is none, in place of what the option says.
+                    extra.segment_size = Some(u16::from_ne_bytes([*a, *b]));
                 }
                 _ => return refuse(Errno::EINVAL),
             },
-            (libc::IPPROTO_IP, libc::IP_TTL) => drop(within(1, 255, message.number()?)?),
-            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => drop(within(-1, 255, message.number()?)?),
-            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {}
-            (level, kind) => {
-                let what =
-                    if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) { " (SCM_RIGHTS)" } else { "" };
-                loud(&format!("sendmsg: control message {kind} of level {level}{what}"));
-                return refuse(Errno::EINVAL);
+            (libc::IPPROTO_IP, Some(IpAddr::V4(_))) => of_v4(message, &mut extra)?,
+            (libc::IPPROTO_IPV6, Some(IpAddr::V6(_))) => of_v6(message, &mut extra)?,
+            (libc::IPPROTO_IPV6, Some(_)) if message.kind == libc::IPV6_PKTINFO => {
+                of_v6(message, &mut extra)?
             }
+            _ => {}
         }
     }
     Ok(extra)
+}
+
+fn of_socket(message: &Control<'_>) -> io::Result<()> {
+    match message.kind {
+        libc::SCM_CREDENTIALS => Ok(()),
+        libc::SCM_RIGHTS => {
+            loud("sendmsg: descriptors (SCM_RIGHTS)");
+            refuse(Errno::EINVAL)
+        }
+        kind => {
+            loud(&format!("sendmsg: control message {kind} of sockets"));
+            refuse(Errno::EINVAL)
+        }
+    }
+}
+
+fn of_v4(message: &Control<'_>, extra: &mut SendExtra) -> io::Result<()> {
+    match message.kind {
+        libc::IP_TOS => extra.ecn = Some(within(0, 255, message.byte_or_number()?)? as u8 & 3),
+        libc::IP_TTL => drop(within(1, 255, message.number()?)?),
+        // in_pktinfo: the interface, the source, the destination.
+        libc::IP_PKTINFO if message.data.len() == 12 => {
+            extra.source = source(IpAddr::from(address::array::<4>(message.data, 4)));
+        }
+        _ => return refuse(Errno::EINVAL),
+    }
+    Ok(())
+}
+
+fn of_v6(message: &Control<'_>, extra: &mut SendExtra) -> io::Result<()> {
+    match message.kind {
+        libc::IPV6_TCLASS => {
+            // As Linux: -1 is taken, and means all bits.
+            extra.ecn = Some(within(-1, 255, message.number()?)? as u8 & 3);
+        }
+        libc::IPV6_HOPLIMIT => drop(within(-1, 255, message.number()?)?),
+        // in6_pktinfo: the source, the interface.
+        libc::IPV6_PKTINFO if message.data.len() >= 20 => {
+            extra.source = source(IpAddr::from(address::array::<16>(message.data, 0)));
+        }
+        libc::IPV6_PKTINFO => return refuse(Errno::EINVAL),
+        kind => {
+            loud(&format!("sendmsg: control message {kind} of IPv6"));
+            return refuse(Errno::EINVAL);
+        }
+    }
+    Ok(())
 }
 
 /// `value`, if it is between the two.
@@ -99,8 +128,8 @@ impl Asked {
         let index =
             if to.to_canonical().is_loopback() { LOOPBACK_INDEX } else { ETHERNET_INDEX }.to_ne_bytes();
         let octets = address::octets(to.to_canonical());
-        if self.packet_info && v4 {
-            add(libc::IPPROTO_IP, libc::IP_PKTINFO, &[&index[..], &octets, &octets].concat());
+        if let (true, Some(size)) = (self.offload, received.segment_size) {
+            add(libc::SOL_UDP, libc::UDP_GRO, &c_int::from(size).to_ne_bytes());
         }
         if self.packet_info_v6 {
             let ip = match to {
@@ -109,14 +138,14 @@ impl Asked {
             };
             add(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &[&ip.octets()[..], &index].concat());
         }
+        if self.packet_info && v4 {
+            add(libc::IPPROTO_IP, libc::IP_PKTINFO, &[&index[..], &octets, &octets].concat());
+        }
         if self.tos && v4 {
             add(libc::IPPROTO_IP, libc::IP_TOS, &[received.ecn]);
         }
         if self.traffic_class && !v4 {
             add(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &c_int::from(received.ecn).to_ne_bytes());
-        }
-        if let (true, Some(size)) = (self.offload, received.segment_size) {
-            add(libc::SOL_UDP, libc::UDP_GRO, &c_int::from(size).to_ne_bytes());
         }
     }
 }
@@ -135,11 +164,11 @@ mod tests {
             Control { level: libc::SOL_UDP, kind: libc::UDP_SEGMENT, data: &1200u16.to_ne_bytes() },
             Control { level: libc::IPPROTO_IP, kind: libc::IP_PKTINFO, data: &info },
         ];
-        let found = extra(&messages).unwrap();
+        let found = extra(&messages, Some(IpAddr::from([10, 0, 0, 2]))).unwrap();
         assert_eq!((found.ecn, found.segment_size), (Some(2), Some(1200)));
         assert_eq!(found.source, Some(IpAddr::from([10, 0, 0, 1])));
         let rights = Control { level: libc::SOL_SOCKET, kind: libc::SCM_RIGHTS, data: &[0; 4] };
-        assert_eq!(extra(&[rights]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(extra(&[rights], None).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
 
     #[test]
@@ -158,8 +187,8 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                (libc::IPPROTO_IP, libc::IP_PKTINFO),
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO),
+                (libc::IPPROTO_IP, libc::IP_PKTINFO),
                 (libc::IPPROTO_IP, libc::IP_TOS),
             ]
         );

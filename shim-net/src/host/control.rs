@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn numbers_come_as_bytes_and_as_words() {
-        assert_eq!(SAMPLES[0].number(), Ok(7));
+        assert_eq!(SAMPLES[0].byte_or_number(), Ok(7));
+        assert_eq!(SAMPLES[0].number(), Err(Errno::EINVAL));
         assert_eq!(SAMPLES[1].number(), Ok(i32::from_ne_bytes([1, 2, 3, 4])));
         assert_eq!(SAMPLES[2].number(), Err(Errno::EINVAL));
     }

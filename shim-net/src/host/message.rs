@@ -11,7 +11,7 @@ use super::ancillary::{Asked, extra};
 use super::control::{self, Writer};
 use super::transfer::{receive, shown_len, slices, slices_mut, transmit};
 use super::{address, answer, int, kernel, target};
-use crate::sys::SocketId;
+use crate::sys::{self, SendExtra, SocketId};
 
 /// `UIO_MAXIOV`: what the calls for many messages take at most.
 const MESSAGES_MAX: c_uint = 1024;
@@ -31,7 +31,13 @@ unsafe fn send_one(socket: (c_int, SocketId), message: *const msghdr, flags: c_i
             0 => &[][..],
             length => std::slice::from_raw_parts(message.msg_control.cast::<u8>(), length),
         };
-        let extra = extra(&control::parse(control)?)?;
+        let extra = if control.is_empty() {
+            SendExtra::default()
+        } else {
+            // As Linux: where to comes first.
+            let to = sys::destination(socket.1, to.as_ref())?;
+            extra(&control::parse(control)?, to)?
+        };
         transmit(socket, &data, to.as_ref(), extra, flags)
     }
 }

@@ -298,16 +298,6 @@ impl Ranges {
         self.0.iter().map(|range| range.1 - range.0).sum()
     }
 
-    /// How many numbers below `seq` are in the ranges.
-    pub(crate) fn total_below(&self, seq: u64) -> u64 {
-        self.0.iter().map(|range| range.1.min(seq).saturating_sub(range.0)).sum()
-    }
-
-    /// The number after the last range.
-    pub(crate) fn highest(&self) -> Option<u64> {
-        self.0.last().map(|range| range.1)
-    }
-
     /// The ranges in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().copied()
@@ -317,16 +307,6 @@ impl Ranges {
     pub(crate) fn around(&self, seq: u64) -> Option<(u64, u64)> {
         let next = self.0.partition_point(|range| range.1 <= seq);
         self.0.get(next).copied().filter(|range| range.0 <= seq)
-    }
-
-    /// The first gap at `seq` or after: where it begins, and where the next range begins, if there is one.
-    pub(crate) fn gap(&self, seq: u64) -> (u64, Option<u64>) {
-        let next = self.0.partition_point(|range| range.1 <= seq);
-        match self.0.get(next) {
-            Some(range) if range.0 <= seq => (range.1, self.0.get(next + 1).map(|range| range.0)),
-            Some(range) => (seq, Some(range.0)),
-            None => (seq, None),
-        }
     }
 }
 
@@ -383,15 +363,13 @@ mod tests {
     }
 
     #[test]
-    fn ranges_merge_and_show_gaps() {
+    fn ranges_merge_and_are_cut() {
         let mut ranges = Ranges::default();
         assert_eq!(ranges.insert(10, 20), 10);
         assert_eq!(ranges.insert(30, 40), 10);
-        assert_eq!(ranges.gap(0), (0, Some(10)));
-        assert_eq!(ranges.gap(12), (20, Some(30)));
-        assert_eq!(ranges.gap(35), (40, None));
+        assert_eq!((ranges.around(12), ranges.around(25)), (Some((10, 20)), None));
         assert_eq!(ranges.insert(20, 30), 10);
-        assert_eq!((ranges.total(), ranges.total_below(25), ranges.highest()), (30, 15, Some(40)));
+        assert_eq!((ranges.total(), ranges.iter().collect::<Vec<_>>()), (30, vec![(10, 40)]));
         ranges.remove_below(15);
         assert_eq!(ranges.total(), 25);
     }

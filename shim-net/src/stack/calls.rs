@@ -15,9 +15,10 @@ use super::datagrams::Datagram;
 use super::options::{Name, Value};
 use super::readiness::Events;
 use super::socket::{Addr, Domain, Inner, Kind, Socket, SocketId, UnixAddr};
-use super::tcp::{Listener, State, Tcp};
+use super::tcp::{Listener, State, Tcp, tcp_info};
 use super::udp::{Received, SendExtra};
 use crate::error::{Errno, Result};
+use crate::packet::wire;
 
 impl Stack {
     /// `bind(2)`.
@@ -132,9 +133,9 @@ impl Stack {
                 socket.core.check_error()?;
                 Err(Errno::EPIPE)
             }
-            (Inner::Udp(_), None) => self.udp_send(id, gather(data, usize::MAX), None, extra),
+            (Inner::Udp(_), None) => self.udp_send(id, gather(data, usize::MAX), None, extra, now),
             (Inner::Udp(_), Some(Addr::Inet(to))) => {
-                self.udp_send(id, gather(data, usize::MAX), Some(*to), extra)
+                self.udp_send(id, gather(data, usize::MAX), Some(*to), extra, now)
             }
             (Inner::Unix(_), None) => self.unix_send(id, data, None),
             (Inner::Pipe(end), None) => {
@@ -263,8 +264,12 @@ impl Stack {
     }
 
     /// `getsockopt(2)`.
-    pub(crate) fn option(&mut self, id: SocketId, name: Name) -> Result<Value> {
+    pub(crate) fn option(&mut self, id: SocketId, name: Name, now: SimTime) -> Result<Value> {
         let default_mss = i32::from(self.mtu as u16) - 40;
+        if matches!(name, Name::Mtu | Name::MtuV6) {
+            let Ok(Addr::Inet(peer)) = self.peer_addr(id) else { return Err(Errno::ENOTCONN) };
+            return Ok(Value::Int(self.path_mtu(wire(peer).ip(), now) as i32));
+        }
         let socket = self.table.find_mut(id)?;
         match check_level(socket, name) {
             // As Linux, where IPv4 says it otherwise than where it is set.
@@ -290,6 +295,10 @@ impl Stack {
                 Inner::Udp(_) => libc::IPPROTO_UDP,
                 Inner::Unix(_) | Inner::Pipe(_) => 0,
             },
+            Name::TcpInfo => match &socket.inner {
+                Inner::Tcp(tcp) => return Ok(Value::Bytes(tcp_info(tcp, now))),
+                _ => return Err(Errno::EOPNOTSUPP),
+            },
             Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
             Name::MaxSegment => match &socket.inner {
                 Inner::Tcp(Tcp::Connection(t)) => t.mss.into(),
@@ -311,6 +320,7 @@ impl Stack {
         self.with_conn(id.index(), now, |conn| match name {
             Name::KeepAlive | Name::KeepIdle => conn.rearm_keep_alive(),
             Name::QuickAck => conn.t.interactive = !conn.core.options.quick_ack,
+            Name::Congestion => conn.t.congestion.set_algorithm(conn.core.options.congestion),
             // What waited for company goes now.
             Name::NoDelay | Name::Cork => conn.output(false),
             _ => {}

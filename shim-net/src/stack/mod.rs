@@ -9,6 +9,7 @@ pub(crate) mod buffer;
 pub(crate) mod calls;
 pub(crate) mod datagrams;
 pub(crate) mod options;
+pub(crate) mod path_mtu;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
 pub(crate) mod routes;
@@ -28,11 +29,14 @@ use shim_runtime::queue::EventId;
 
 use crate::error::{Errno, Result};
 use crate::fabric::segment::INTERNET;
+use crate::fragment::Reassembly;
 use crate::packet::{Body, Flags, Packet, Reason, Unreachable};
+use path_mtu::PathMtus;
 use pipe::Pipes;
 use routes::Routes;
 use socket::{Domain, Effects, Inner, Kind, SocketId, UnixAddr};
 use table::{FixedMap, Flow, Ports, Table};
+use tcp::ecn::TcpEcn;
 use tcp::{Conn, Tcp};
 use udp::Udp;
 use unix::Unix;
@@ -67,8 +71,14 @@ pub(crate) struct Stack {
     pub(crate) cancels: Vec<EventId>,
     /// The datagrams that one call is sending to this node itself: from, to, how many have arrived.
     own_batch: Option<(SocketAddr, SocketAddr, u32)>,
+    /// What new connections do with ECN.
+    pub(crate) tcp_ecn: TcpEcn,
     /// Datagrams that found a full receive buffer.
     pub(crate) overflows: u64,
+    path_mtus: PathMtus,
+    /// Packets of which only some fragments have come.
+    reassembly: Reassembly,
+    fragment_id: u64,
     iss: u64,
     unix_serial: u32,
 }
@@ -94,7 +104,11 @@ impl Stack {
             fx: Effects::default(),
             cancels: Vec::new(),
             own_batch: None,
+            tcp_ecn: TcpEcn::default(),
             overflows: 0,
+            path_mtus: PathMtus::default(),
+            reassembly: Reassembly::default(),
+            fragment_id: 0,
             iss: 1 + u64::from(node) * 7_919,
             unix_serial: 0,
         }
@@ -111,7 +125,11 @@ impl Stack {
             (_, Kind::Stream) => Inner::Tcp(Tcp::Idle),
             (_, Kind::Datagram) => Inner::Udp(Udp::default()),
         };
-        Ok(self.table.insert(domain, kind, inner))
+        let id = self.table.insert(domain, kind, inner);
+        if let Some(socket) = self.table.get_mut(id.index()) {
+            socket.core.options.tcp_ecn = self.tcp_ecn;
+        }
+        Ok(id)
     }
 
     /// `close(2)`.
@@ -164,6 +182,8 @@ impl Stack {
         self.flows.clear();
         self.unix_names.clear();
         self.pipes.clear();
+        self.reassembly.clear();
+        self.forget_path_mtus();
         self.fx.outbox.clear();
         self.fx.arms.clear();
     }
@@ -176,6 +196,14 @@ impl Stack {
         match packet.body {
             Body::Tcp(_) => self.tcp_receive(packet, now),
             Body::Udp(ref data) => self.udp_receive(&packet, data, now),
+            Body::Fragment(_) => {
+                if let Some(whole) = self.reassembly.put(packet, now) {
+                    self.receive(whole, now);
+                }
+            }
+            Body::Unreachable(icmp @ Unreachable { reason: Reason::TooBig(mtu), .. }) => {
+                self.too_big(&packet, icmp, mtu.into(), now);
+            }
             Body::Unreachable(icmp) if icmp.tcp => {
                 let flow = Flow::new(packet.destination, icmp.original);
                 if let Some(&index) = self.flows.get(&flow) {
@@ -207,8 +235,8 @@ impl Stack {
                 if !segment.flags.has(Flags::RST) && self.parent_full(index) {
                     return;
                 }
-                let Body::Tcp(segment) = packet.body else { return };
-                self.with_conn(index, now, |conn| conn.receive(segment));
+                let (ecn, Body::Tcp(segment)) = (packet.ecn, packet.body) else { return };
+                self.with_conn(index, now, |conn| conn.receive(segment, ecn));
                 return;
             }
             self.with_conn(index, now, |conn| conn.finish());
@@ -319,18 +347,10 @@ impl Stack {
         self.unix_serial
     }
 
-    /// The largest packet on the way to `ip`, as far as this node knows.
-    pub(crate) fn path_mtu(&self, ip: IpAddr) -> usize {
-        if self.owns(ip) { 65_536 } else { self.mtu }
-    }
-
-    /// The largest segment to ask of `ip`.
-    pub(crate) fn mss(&self, ip: IpAddr) -> u16 {
-        if self.owns(ip) {
-            return LOOPBACK_MSS;
-        }
-        let headers = if ip.is_ipv4() { 40 } else { 60 };
-        self.mtu.saturating_sub(headers).clamp(88, LOOPBACK_MSS.into()) as u16
+    /// A number for a packet that is sent in fragments.
+    pub(crate) fn next_fragment_id(&mut self) -> u64 {
+        self.fragment_id += 1;
+        self.fragment_id
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::tcp::congestion::Algorithm;
+use super::tcp::ecn::TcpEcn;
 use crate::error::{Errno, Result};
 
 macro_rules! names {
@@ -101,8 +103,10 @@ names! {
     NotSentLowWater = IPPROTO_TCP TCP_NOTSENT_LOWAT,
     /// `TCP_THIN_LINEAR_TIMEOUTS`, stored.
     ThinLinearTimeouts = IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS,
-    /// `TCP_CONGESTION`, stored.
+    /// `TCP_CONGESTION`
     Congestion = IPPROTO_TCP TCP_CONGESTION,
+    /// `TCP_INFO`, read only.
+    TcpInfo = IPPROTO_TCP TCP_INFO,
     /// `UDP_SEGMENT`
     UdpSegment = SOL_UDP UDP_SEGMENT,
     /// `UDP_GRO`
@@ -117,6 +121,8 @@ names! {
     ReceiveTos = IPPROTO_IP IP_RECVTOS,
     /// `IP_MTU_DISCOVER`
     MtuDiscover = IPPROTO_IP IP_MTU_DISCOVER,
+    /// `IP_MTU`, read only, of connected sockets.
+    Mtu = IPPROTO_IP IP_MTU,
     /// `IP_MULTICAST_TTL`, stored.
     MulticastTtl = IPPROTO_IP IP_MULTICAST_TTL,
     /// `IP_MULTICAST_LOOP`, stored.
@@ -147,6 +153,8 @@ names! {
     ReceiveTrafficClass = IPPROTO_IPV6 IPV6_RECVTCLASS,
     /// `IPV6_MTU_DISCOVER`
     MtuDiscoverV6 = IPPROTO_IPV6 IPV6_MTU_DISCOVER,
+    /// `IPV6_MTU`, read only, of connected sockets.
+    MtuV6 = IPPROTO_IPV6 IPV6_MTU,
     /// `IPV6_DONTFRAG`
     DontFragmentV6 = IPPROTO_IPV6 IPV6_DONTFRAG,
     /// `IPV6_RECVERR`, stored.
@@ -203,6 +211,34 @@ pub(crate) const TCP_BUFFER: usize = 2 << 20;
 /// The default of `SO_RCVBUF` and `SO_SNDBUF` of a UDP or Unix socket, and the most that can be asked for.
 pub(crate) const CORE_BUFFER: usize = 212_992;
 
+/// `IP_MTU_DISCOVER`: what a socket does with what is known of the way to its peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MtuDiscovery {
+    /// Fragments whatever is too long.
+    Dont,
+    /// Fragments what is longer than the way is known to take. (Linux forbids routers to fragment the rest; here they
+    /// may, so that no first datagram is lost on a narrow way.)
+    Want,
+    /// Forbids fragments, and refuses what is longer than the way is known to take.
+    Do,
+    /// Forbids fragments, and finds out by itself what the way takes.
+    Probe,
+}
+
+impl MtuDiscovery {
+    fn from_raw(mode: i32) -> Result<MtuDiscovery> {
+        match mode {
+            libc::IP_PMTUDISC_DONT | libc::IP_PMTUDISC_INTERFACE | libc::IP_PMTUDISC_OMIT => {
+                Ok(MtuDiscovery::Dont)
+            }
+            libc::IP_PMTUDISC_WANT => Ok(MtuDiscovery::Want),
+            libc::IP_PMTUDISC_DO => Ok(MtuDiscovery::Do),
+            libc::IP_PMTUDISC_PROBE => Ok(MtuDiscovery::Probe),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
 /// What a socket's options are set to.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -225,7 +261,11 @@ pub(crate) struct Options {
     pub(crate) only_v6: bool,
     pub(crate) free_bind: bool,
     pub(crate) tos: u8,
+    pub(crate) mtu_discovery: MtuDiscovery,
+    /// `IPV6_DONTFRAG`.
     pub(crate) dont_fragment: bool,
+    pub(crate) congestion: Algorithm,
+    pub(crate) tcp_ecn: TcpEcn,
     pub(crate) udp_segment: u16,
     pub(crate) udp_receive_offload: bool,
     /// Options that change nothing here: their values are given back.
@@ -256,7 +296,10 @@ impl Options {
             only_v6: false,
             free_bind: false,
             tos: 0,
+            mtu_discovery: MtuDiscovery::Want,
             dont_fragment: false,
+            congestion: Algorithm::default(),
+            tcp_ecn: TcpEcn::default(),
             udp_segment: 0,
             udp_receive_offload: false,
             stored: BTreeMap::new(),
@@ -304,19 +347,27 @@ impl Options {
                 bytes @ 0..=65_535 => self.udp_segment = bytes as u16,
                 _ => return Err(Errno::EINVAL),
             },
+            Name::Congestion => match &value {
+                Value::Bytes(name) => self.congestion = Algorithm::from_name(name).ok_or(Errno::ENOENT)?,
+                _ => return Err(Errno::EINVAL),
+            },
             Name::UdpReceiveOffload => self.udp_receive_offload = value.flag()?,
-            Name::MtuDiscover | Name::MtuDiscoverV6 | Name::DontFragmentV6 => {
-                let mode = value.int()?;
-                self.dont_fragment = match name {
-                    Name::DontFragmentV6 => mode != 0,
-                    _ => mode == libc::IP_PMTUDISC_DO || mode == libc::IP_PMTUDISC_PROBE,
-                };
+            Name::DontFragmentV6 => self.dont_fragment = value.flag()?,
+            Name::MtuDiscover | Name::MtuDiscoverV6 => {
+                self.mtu_discovery = MtuDiscovery::from_raw(value.int()?)?;
                 self.stored.insert(name, value);
             }
             Name::Ttl if value.positive(255).is_err() && value != Value::Int(-1) => {
                 return Err(Errno::EINVAL);
             }
-            Name::Error | Name::Type | Name::Domain | Name::Protocol | Name::AcceptsConnections => {
+            Name::Error
+            | Name::Type
+            | Name::Domain
+            | Name::Protocol
+            | Name::AcceptsConnections
+            | Name::Mtu
+            | Name::MtuV6
+            | Name::TcpInfo => {
                 return Err(Errno::ENOPROTOOPT);
             }
             _ => {
@@ -324,6 +375,11 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// Whether its packets must not be fragmented.
+    pub(crate) fn forbids_fragments(&self) -> bool {
+        self.dont_fragment || matches!(self.mtu_discovery, MtuDiscovery::Do | MtuDiscovery::Probe)
     }
 
     /// Whether errors come back to a socket that is not connected.
@@ -355,6 +411,8 @@ impl Options {
             Name::FreeBind => int(self.free_bind.into()),
             Name::Tos | Name::TrafficClass => int(self.tos.into()),
             Name::UdpSegment => int(self.udp_segment.into()),
+            Name::DontFragmentV6 => int(self.dont_fragment.into()),
+            Name::Congestion => Ok(Value::Bytes(self.congestion.name().as_bytes().to_vec())),
             Name::UdpReceiveOffload => int(self.udp_receive_offload.into()),
             _ => Ok(self.stored.get(&name).cloned().unwrap_or_else(|| default(name))),
         }
@@ -371,7 +429,6 @@ fn default(name: Name) -> Value {
         }
         Name::MtuDiscover | Name::MtuDiscoverV6 => Value::Int(libc::IP_PMTUDISC_WANT),
         Name::BindToDevice => Value::Bytes(Vec::new()),
-        Name::Congestion => Value::Bytes(b"cubic\0".to_vec()),
         Name::MulticastInterface => Value::Bytes(vec![0; 4]),
         _ => Value::Int(0),
     }

@@ -10,11 +10,13 @@ use shim_runtime::clock::SimTime;
 
 use super::buffer::Sink;
 use super::datagrams::{Datagram, Datagrams, Joining, fits_a_batch};
+use super::options::MtuDiscovery;
 use super::readiness::Events;
 use super::socket::{Addr, Core, Domain, Inner, SocketId};
 use super::table::Flow;
 use super::{Stack, is_broadcast};
 use crate::error::{Errno, Result};
+use crate::fragment::train;
 use crate::packet::{Body, Packet, Reason, Unreachable, wire};
 
 /// What only a UDP socket has.
@@ -92,7 +94,7 @@ impl Udp {
 }
 
 /// Whether what comes from `from` is for a socket that is connected to `peer`, whose port may be any.
-fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
+pub(crate) fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
     peer.ip() == from.ip() && (peer.port() == 0 || peer.port() == from.port())
 }
 
@@ -163,6 +165,22 @@ impl Stack {
         }
     }
 
+    /// Where a datagram would go, where the socket is one of UDP.
+    pub(crate) fn destination_of(&mut self, id: SocketId, to: Option<&Addr>) -> Result<Option<IpAddr>> {
+        let to = match to {
+            Some(Addr::Unix(_)) => return Ok(None),
+            Some(Addr::Inet(to)) => Some(*to),
+            None => None,
+        };
+        let socket = self.table.find(id)?;
+        let only_v6 = socket.core.options.only_v6;
+        if !matches!(socket.inner, Inner::Udp(_)) {
+            return Ok(None);
+        }
+        let ip = self.udp_destination(id, to)?.ip();
+        if only_v6 && ip.is_ipv4() { Err(Errno::ENETUNREACH) } else { Ok(Some(ip)) }
+    }
+
     /// `sendto(2)`.
     pub(crate) fn udp_send(
         &mut self,
@@ -170,6 +188,7 @@ impl Stack {
         data: Bytes,
         to: Option<SocketAddr>,
         extra: SendExtra,
+        now: SimTime,
     ) -> Result<usize> {
         let to = self.udp_destination(id, to)?;
         let socket = self.table.find_mut(id)?;
@@ -183,19 +202,12 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let options = &socket.core.options;
-        let (tos, dont_fragment, free_bind) = (options.tos, options.dont_fragment, options.free_bind);
+        let (tos, dont_fragment, free_bind) = (options.tos, options.forbids_fragments(), options.free_bind);
+        let probes = options.mtu_discovery == MtuDiscovery::Probe;
         let segment = extra.segment_size.unwrap_or(options.udp_segment) as usize;
         let bound = socket.core.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let most = if to.is_ipv4() { 65_507 } else { 65_527 };
         let each = if segment > 0 { segment.min(data.len()) } else { data.len() };
-        let overhead = if to.is_ipv4() { 28 } else { 48 };
-        let whole = dont_fragment || segment > 0;
-        if data.len() > most || (whole && each + overhead > self.path_mtu(to.ip())) {
-            return Err(Errno::EMSGSIZE);
-        }
-        if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
-            return Err(Errno::EINVAL);
-        }
         let source = match extra.source.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified()) {
             Some(ip) if !self.owns(ip) && to.is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(ip) if !self.owns(ip) => return Err(Errno::EINVAL),
@@ -209,6 +221,15 @@ impl Stack {
                 _ => self.source_for(to.ip())?,
             },
         };
+        let overhead = if to.is_ipv4() { 28 } else { 48 };
+        let whole = dont_fragment || segment > 0;
+        let mtu = if probes { self.interface_mtu(to.ip()) } else { self.path_mtu(to.ip(), now) };
+        if data.len() > most || (whole && each + overhead > mtu) {
+            return Err(Errno::EMSGSIZE);
+        }
+        if segment > 0 && data.len().div_ceil(segment) > SEGMENTS_MAX {
+            return Err(Errno::EINVAL);
+        }
         if over {
             return Err(Errno::EPIPE);
         }
@@ -221,8 +242,11 @@ impl Stack {
         loop {
             let piece =
                 if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
+            let fits = piece.len() + overhead <= mtu;
             let body = Body::Udp(piece);
-            self.fx.outbox.push_back(Packet { source, destination: to, ecn, dont_fragment, body });
+            let packet = Packet { source, destination: to, ecn, dont_fragment, body };
+            let packet = if fits { packet } else { train(packet, mtu, self.next_fragment_id()) };
+            self.fx.outbox.push_back(packet);
             if rest.is_empty() {
                 return Ok(len);
             }
@@ -321,6 +345,7 @@ impl Stack {
                 let errno = match icmp.reason {
                     Reason::Port => Errno::ECONNREFUSED,
                     Reason::Host => Errno::EHOSTUNREACH,
+                    Reason::TooBig(_) => Errno::EMSGSIZE,
                 };
                 socket.core.fail(errno, &mut self.fx);
             }

@@ -239,6 +239,14 @@ pub fn send_to(id: SocketId, data: &[IoSlice<'_>], to: Option<&Addr>, extra: Sen
     call(id, |stack, cx| stack.send_to(id, data, to, extra, cx.now))
 }
 
+/// Where a datagram would go: to `to`, else to the peer. `None` of a socket that is not UDP's.
+///
+/// # Errors
+/// What [`send_to`] says of a destination.
+pub fn destination(id: SocketId, to: Option<&Addr>) -> io::Result<Option<IpAddr>> {
+    call(id, |stack, _| stack.destination_of(id, to))
+}
+
 /// Ends one direction, or both.
 ///
 /// # Errors
@@ -289,7 +297,7 @@ pub fn take_error(id: SocketId) -> io::Result<Option<io::Error>> {
 /// # Errors
 /// `ENOPROTOOPT`.
 pub fn option(id: SocketId, name: Name) -> io::Result<Value> {
-    call(id, |stack, _| stack.option(id, name))
+    call(id, |stack, cx| stack.option(id, name, cx.now))
 }
 
 /// Sets an option.

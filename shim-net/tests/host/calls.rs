@@ -4,11 +4,15 @@
 //! made. Must not know which world it is in. Invariant: the text has nothing in it that differs between two
 //! machines: no numbers of descriptors, no ephemeral ports.
 
+#[path = "messages.rs"]
+mod messages;
+
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use libc::{c_int, c_void, sockaddr, socklen_t};
+pub(crate) use messages::Extra;
 
 /// A kind of socket.
 pub(crate) type Shape = (c_int, c_int);
@@ -44,6 +48,10 @@ pub(crate) enum Call {
     Accept(usize),
     Send(usize, usize, c_int),
     SendTo(usize, usize, Place),
+    /// By `sendmsg`, or `sendmmsg` where it is several times the same.
+    Tell(usize, usize, Place, [Extra; 2], usize),
+    /// By `recvmmsg`, with so much room for each, and so much for control messages.
+    Hear(usize, usize, usize),
     Recv(usize, usize, c_int),
     Read(usize, usize),
     Write(usize, usize),
@@ -184,6 +192,8 @@ impl Machine {
                 })
             }
             Call::Recv(fd, len, flags) => self.receive(fd, len, flags),
+            Call::Tell(fd, len, place, extra, times) => self.tell(fd, len, place, extra, times),
+            Call::Hear(fd, len, control_bytes) => self.hear(fd, len, control_bytes),
             Call::Read(fd, len) => {
                 let mut space = vec![0u8; len];
                 // SAFETY: the space is valid for its length.

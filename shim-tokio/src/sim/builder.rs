@@ -22,6 +22,7 @@ pub struct Builder {
     links: LinkSettings,
     image: Image,
     pass_through: Vec<PathBuf>,
+    capture: Option<PathBuf>,
 }
 
 /// A run that ended well.
@@ -59,6 +60,7 @@ impl Builder {
             links: LinkSettings::default(),
             image: Image::default(),
             pass_through: Vec::new(),
+            capture: None,
         }
     }
 
@@ -140,6 +142,12 @@ impl Builder {
         self
     }
 
+    /// Writes every packet to the machine's file `path`, in the format that Wireshark reads (pcapng).
+    pub fn capture(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.capture = Some(path.into());
+        self
+    }
+
     /// Runs `main`'s future on the node `test` of a new world, on a fresh thread, to its end.
     ///
     /// # Errors
@@ -154,9 +162,11 @@ impl Builder {
     {
         let runtime = MainRuntime { start_paused: self.start_paused, ..MainRuntime::default() };
         let (links, image, paths) = (self.links.clone(), self.image, self.pass_through.clone());
+        let capture = self.capture.clone();
         let (result, report, summary) = shim_runtime::sweep::on_fresh_thread(|| {
             let (result, report, summary) = run::run(self.config.clone(), runtime, || async move {
                 links.apply(&mut Link::default_of_world());
+                capture.iter().for_each(super::network::capture);
                 control::set_default_image(image);
                 paths.iter().for_each(|path| control::pass_through_by_default(path.as_os_str().as_bytes()));
                 main().await

@@ -30,8 +30,8 @@ pub use disk::{
 };
 pub use link::{Link, default_link, link, link_oneway};
 pub use network::{
-    NetworkStats, addresses, heal, hold, lookup, network_stats, partition, partition_oneway, register_name,
-    release, repair, repair_oneway, set_addresses,
+    NetworkStats, TcpEcn, addresses, capture, capture_secrets, heal, hold, lookup, network_stats, partition,
+    partition_oneway, register_name, release, repair, repair_oneway, set_addresses, set_name, set_tcp_ecn,
 };
 pub use node::{
     NodeBuilder, NodeSet, bounce, client, crash, host, is_running, kill, node, pause, power_off, resume,
@@ -39,6 +39,7 @@ pub use node::{
 };
 #[cfg(feature = "process")]
 pub use program::{Process, ProcessInput, ProcessOutput, program};
+pub use shim_net::control::links;
 pub use shim_runtime::config::Policy;
 pub use topology::{
     Action, Dependence, FirewallConfig, FirewallRule, NatConfig, NatMapping, PortAssignment, Protocol,

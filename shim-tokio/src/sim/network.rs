@@ -3,9 +3,10 @@
 //! Must not hold state: the network does. Invariant: a fault that is injected twice is the same as once.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use shim_net::control;
-pub use shim_net::control::Stats as NetworkStats;
+pub use shim_net::control::{Stats as NetworkStats, TcpEcn};
 
 use super::node::{self, NodeSet};
 
@@ -74,6 +75,15 @@ pub fn register_name(name: &str, node: &str) {
     control::register_name(name, node::id(node));
 }
 
+/// Lets `name` resolve to `addresses` and to nothing else, as when a DNS record is changed; to none, nobody has the name.
+pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
+    if addresses.is_empty() {
+        control::remove_name(name);
+    } else {
+        control::set_name(name, addresses);
+    }
+}
+
 /// The addresses of the node called `node`, without its loopback.
 ///
 /// # Panics
@@ -90,6 +100,36 @@ pub fn addresses(node: &str) -> Vec<IpAddr> {
 #[track_caller]
 pub fn set_addresses(node: &str, addresses: Vec<IpAddr>) {
     control::set_addresses(node::id(node), addresses);
+}
+
+/// Writes every packet from now on to the machine's file `path`, in the format that Wireshark reads (pcapng). What was
+/// captured before ends there. `SIM_PCAP=FOLDER` does so for every run.
+///
+/// # Panics
+/// Where the file cannot be made, or, later, written.
+///
+/// # Determinism
+/// Changes nothing of the run.
+pub fn capture(path: impl AsRef<Path>) {
+    control::capture(path.as_ref());
+}
+
+/// Puts lines of a key log (as in `SSLKEYLOGFILE`) into the capture, where there is one: for an implementation of rustls'
+/// `KeyLog`. Packets after them can be decrypted.
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn capture_secrets(key_log: &str) {
+    control::capture_secrets(key_log);
+}
+
+/// What new TCP connections of the node called `node` do with explicit congestion notification: `net.ipv4.tcp_ecn`.
+///
+/// # Panics
+/// Where there is no such node.
+#[track_caller]
+pub fn set_tcp_ecn(node: &str, mode: TcpEcn) {
+    control::set_tcp_ecn(node::id(node), mode);
 }
 
 /// How many packets met which fate so far: for asserting that faults happened.

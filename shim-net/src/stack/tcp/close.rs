@@ -139,11 +139,10 @@ impl Conn<'_> {
         self.t.state = State::Closed;
         self.t.timers.stop_all();
         self.t.send.clear();
-        self.t.sacked.clear();
+        self.t.board.clear();
         self.t.out_of_order.clear();
         self.t.held.clear();
-        self.t.snd_nxt = self.t.snd_max;
-        self.t.snd_una = self.t.snd_max;
+        self.t.snd_una = self.t.snd_nxt;
         self.t.ack_now = false;
         self.core.wake_all(self.fx);
     }

@@ -45,7 +45,7 @@ impl Stack {
             None => self.source_for(remote.ip())?,
         };
         let local = self.claim_port(id, ip, port, remote)?;
-        let mut mss = self.mss(remote.ip());
+        let mut mss = self.mss(remote.ip(), now);
         if max_segment > 0 {
             mss = mss.min(max_segment);
         }

@@ -3,65 +3,54 @@
 //! Owns the reaction of a synchronized connection to a segment. Must not decide what to send; it leaves
 //! marks for `output`. Invariant: what was shown as window is accepted, and the window's end never goes back.
 
+use super::scoreboard::News;
 use super::tcb::{DELAYED_ACK, State, Timer};
-use super::{Conn, congestion, has_room};
+use super::{Conn, has_room};
 use crate::packet::{Flags, Segment};
 
 impl Conn<'_> {
     /// Takes the acknowledgement, the window and the SACK ranges; false where the segment ends here.
     pub(crate) fn process_ack(&mut self, segment: &Segment) -> bool {
-        if segment.ack > self.t.snd_max {
+        if segment.ack > self.t.snd_nxt {
             self.t.ack_now = true;
             self.output(false);
             return false;
         }
-        let mut news = 0;
-        for (start, end) in &segment.sack {
-            if *end <= self.t.snd_max {
-                news += self.t.sacked.insert((*start).max(self.t.snd_una), *end);
-            }
-        }
+        let mut news = News::default();
         let progress = segment.ack > self.t.snd_una;
-        let same_window = u64::from(segment.window) == self.t.snd_wnd;
         if progress {
-            self.advance(segment.ack);
+            self.advance(segment.ack, &mut news);
             if self.t.state == State::Closed {
                 return false;
             }
-        } else if self.t.snd_max == self.t.snd_una {
+        } else if self.t.snd_nxt == self.t.snd_una {
             // A reply to a probe.
             self.t.retries = 0;
         }
+        for (start, end) in &segment.sack {
+            if *end <= self.t.snd_nxt {
+                self.t.board.hold((*start).max(self.t.snd_una), *end, self.now, &mut news);
+            }
+        }
         self.take_window(segment);
-        let duplicate = !progress
-            && segment.ack == self.t.snd_una
-            && self.t.snd_max > self.t.snd_una
-            && (news > 0 || (segment.is_empty() && same_window));
-        self.repair(progress, duplicate);
+        self.recover(segment, progress, &news);
         true
     }
 
     /// Everything before `ack` has arrived.
-    fn advance(&mut self, ack: u64) {
+    fn advance(&mut self, ack: u64, news: &mut News) {
         let t = &mut *self.t;
         let had_room = has_room(t, self.core);
-        let flight = t.snd_max - t.snd_una;
-        let acked = ack - t.snd_una;
         t.send.release(ack);
         t.snd_una = ack;
-        t.snd_nxt = t.snd_nxt.max(ack);
-        t.sacked.remove_below(ack);
+        t.board.acknowledged(ack, self.now, news);
         t.retries = 0;
-        if let Some((end, since)) = t.round_trip.timed.filter(|(end, _)| ack >= *end) {
-            debug_assert!(end <= t.snd_max, "invariant: only what was sent is timed");
-            t.round_trip.timed = None;
-            t.round_trip.sample(self.now - since);
+        if let Some(round_trip) = news.oldest_rtt {
+            t.round_trip.sample(round_trip);
         }
-        t.congestion.on_ack(acked, ack, flight);
         if !had_room && has_room(t, self.core) {
             self.core.wake_writers(self.fx);
         }
-        self.rearm_retransmit();
         if self.t.write_closed && ack > self.t.send.end() {
             self.on_fin_acked();
         }
@@ -80,49 +69,6 @@ impl Conn<'_> {
                 t.probes = 0;
             }
         }
-    }
-
-    /// Notices losses and sends again what is missing (RFC 6675 in short).
-    fn repair(&mut self, progress: bool, duplicate: bool) {
-        let t = &mut *self.t;
-        if duplicate {
-            t.congestion.duplicates += 1;
-        }
-        if !t.congestion.recovering() {
-            let many = t.sacked.total() >= u64::from(congestion::DUPLICATES) * u64::from(t.mss);
-            // After a time-out everything is sent again anyway.
-            let going_back = t.snd_nxt < t.snd_max;
-            if !duplicate || going_back || (t.congestion.duplicates < congestion::DUPLICATES && !many) {
-                return;
-            }
-            t.congestion.on_loss(t.snd_max - t.snd_una, t.snd_una, t.snd_max);
-            self.resend_hole();
-        } else if progress {
-            // A partial acknowledgement without ranges: the next one is missing too.
-            if self.t.sacked.is_empty() && self.t.congestion.repaired <= self.t.snd_una {
-                self.t.congestion.repaired = self.t.snd_una;
-                self.resend_hole();
-            }
-        }
-        while self.t.congestion.recovering()
-            && self.t.flight() + u64::from(self.t.mss) <= self.t.congestion.window()
-            && self.t.sacked.highest().is_some_and(|highest| self.t.congestion.repaired < highest)
-            && self.resend_hole()
-        {}
-    }
-
-    /// Sends the next missing piece again; false where none is left.
-    fn resend_hole(&mut self) -> bool {
-        let from = self.t.congestion.repaired.max(self.t.snd_una);
-        let (hole, next) = self.t.sacked.gap(from);
-        if hole >= self.t.snd_max || (next.is_none() && hole != self.t.snd_una) {
-            self.t.congestion.repaired = self.t.snd_max;
-            return false;
-        }
-        let len = next.unwrap_or(self.t.snd_max).min(hole + u64::from(self.t.mss)) - hole;
-        self.t.round_trip.timed = None;
-        self.t.congestion.repaired = hole + self.transmit_data(hole, len);
-        true
     }
 
     /// Takes the data and the FIN.

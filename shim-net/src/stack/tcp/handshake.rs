@@ -4,6 +4,8 @@
 //! of a node only grow, so that a late segment of an earlier connection is outside every window.
 
 use super::Conn;
+use super::congestion::Congestion;
+use super::ecn::Ecn;
 use super::tcb::{State, Tcb};
 use crate::error::Errno;
 use crate::packet::{Flags, Segment};
@@ -20,15 +22,15 @@ impl Conn<'_> {
     /// Sends SYN, or SYN-ACK in reply to one; also again.
     pub(crate) fn send_syn(&mut self) {
         let flags = match self.t.state {
-            State::SynSent => Flags::SYN,
+            State::SynSent => Flags::SYN.with(Ecn::asking(self.core.options.tcp_ecn)),
+            _ if self.t.ecn.is_on => Flags::SYN.with(Flags::ACK).with(Flags::ECE),
             _ => Flags::SYN.with(Flags::ACK),
         };
         let iss = self.t.snd_una;
-        if self.t.snd_max == iss {
+        if self.t.snd_nxt == iss {
             self.t.round_trip.timed = Some((iss + 1, self.now));
         }
         self.t.snd_nxt = iss + 1;
-        self.t.snd_max = iss + 1;
         self.transmit(iss, flags, bytes::Bytes::new());
     }
 
@@ -53,12 +55,17 @@ impl Conn<'_> {
         if segment.mss > 0 && segment.mss < t.mss {
             t.mss = segment.mss;
         }
-        t.congestion = super::congestion::Congestion::new(t.mss);
+        if segment.flags.has(Flags::ACK) {
+            t.ecn.answered(segment.flags, self.core.options.tcp_ecn);
+        } else {
+            t.ecn.asked(segment.flags, self.core.options.tcp_ecn);
+        }
+        t.congestion = Congestion::new(t.mss, self.core.options.congestion);
     }
 
     pub(crate) fn receive_in_syn_sent(&mut self, segment: &Segment) {
         let flags = segment.flags;
-        let acknowledged = flags.has(Flags::ACK) && segment.ack == self.t.snd_max;
+        let acknowledged = flags.has(Flags::ACK) && segment.ack == self.t.snd_nxt;
         if flags.has(Flags::ACK) && !acknowledged {
             if !flags.has(Flags::RST) {
                 self.send_bare(segment.ack, Flags::RST);
@@ -92,12 +99,12 @@ impl Conn<'_> {
         self.t.state == State::SynReceived
             && segment.flags.has(Flags::SYN.with(Flags::ACK))
             && segment.seq == self.t.irs
-            && segment.ack == self.t.snd_max
+            && segment.ack == self.t.snd_nxt
     }
 
     /// The ACK that ends the handshake; false where it does not.
     pub(crate) fn complete_handshake(&mut self, segment: &Segment) -> bool {
-        if segment.ack != self.t.snd_max {
+        if segment.ack != self.t.snd_nxt {
             self.send_bare(segment.ack, Flags::RST);
             return false;
         }

@@ -86,7 +86,7 @@ impl Stack {
     pub(crate) fn on_syn(&mut self, parent: u32, packet: &Packet, now: SimTime) {
         let Body::Tcp(segment) = &packet.body else { return };
         let iss = self.next_iss();
-        let mss = self.mss(packet.source.ip());
+        let mss = self.mss(packet.source.ip(), now);
         let Some(socket) = self.table.get(parent) else { return };
         let Inner::Tcp(Tcp::Listener(listener)) = &socket.inner else { return };
         if listener.full() {

@@ -14,19 +14,30 @@
 //! | `output` | what to send and when |
 //! | `close` | FIN, RST, `shutdown`, `close` |
 //! | `retransmit` | round-trip times and what happens when a timer is due |
-//! | `congestion` | the congestion window |
+//! | `scoreboard` | what was sent, and which of it is lost |
+//! | `recovery` | what is sent again, and when |
+//! | `congestion`, `cubic` | the congestion window |
+//! | `ecn` | marks of the path |
+//! | `info` | `TCP_INFO` |
 
 mod close;
-mod congestion;
+pub(crate) mod congestion;
 mod connect;
+mod cubic;
 mod data;
+pub(crate) mod ecn;
 mod handshake;
+mod info;
 mod listen;
 mod output;
+mod path_mtu;
+mod recovery;
 mod retransmit;
+mod scoreboard;
 mod tcb;
 
 pub(crate) use handshake::accepts_reuse;
+pub(crate) use info::tcp_info;
 pub(crate) use listen::Listener;
 pub(crate) use tcb::{State, Tcb};
 
@@ -55,8 +66,8 @@ pub(crate) struct Conn<'a> {
 }
 
 impl Conn<'_> {
-    /// A segment arrived.
-    pub(crate) fn receive(&mut self, mut segment: Segment) {
+    /// A segment arrived in a packet with these bits of ECN.
+    pub(crate) fn receive(&mut self, mut segment: Segment, ecn: u8) {
         match self.t.state {
             State::Closed => return,
             State::SynSent => return self.receive_in_syn_sent(&segment),
@@ -89,6 +100,7 @@ impl Conn<'_> {
             return;
         }
         if self.process_ack(&segment) {
+            self.t.ack_now |= self.t.ecn.received(ecn, segment.flags, !segment.payload.is_empty());
             self.process_data(segment);
             self.output(false);
         }

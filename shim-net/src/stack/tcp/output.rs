@@ -9,11 +9,12 @@ use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 
 use super::Conn;
+use super::recovery::Pending;
 use super::tcb::{State, Timer};
 use crate::packet::{Body, Flags, Packet, Segment};
 
 /// The largest train of segments that leaves as one, as with segmentation offload.
-const MOST_PAYLOAD: u64 = 65_483;
+pub(crate) const MOST_PAYLOAD: u64 = 65_483;
 /// How long a corked rest may wait.
 const CORK: Duration = Duration::from_millis(200);
 
@@ -26,15 +27,14 @@ impl Conn<'_> {
             State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
         );
         if sends {
-            let before = self.t.snd_max == self.t.snd_una;
-            let mut sent = false;
+            let mut sent = self.t.board.lost() > 0 && self.resend_lost();
             while self.send_next(force) {
                 sent = true;
             }
-            if sent && (before || !self.t.timers.is_set(Timer::Retransmit)) {
-                self.rearm_retransmit();
+            if sent {
+                self.note_sent();
             }
-            let waits = self.t.snd_max == self.t.snd_una && self.t.send.end() > self.t.snd_nxt;
+            let waits = self.t.snd_nxt == self.t.snd_una && self.t.send.end() > self.t.snd_nxt;
             if waits && !self.t.timers.is_set(Timer::Persist) {
                 let corked = self.core.options.cork && self.t.snd_wnd > 0;
                 let delay = if corked { CORK } else { self.t.round_trip.timeout(0) };
@@ -49,34 +49,44 @@ impl Conn<'_> {
     /// Sends one segment of data, or the FIN; false where none may go.
     fn send_next(&mut self, force: bool) -> bool {
         let end = self.t.send.end();
-        let mut limit = u64::MAX;
-        if self.t.snd_nxt < self.t.snd_max {
-            // Going back over what was sent: the peer may hold some of it.
-            let (gap, next) = self.t.sacked.gap(self.t.snd_nxt);
-            self.t.snd_nxt = gap.min(self.t.snd_max);
-            if self.t.snd_nxt < self.t.snd_max {
-                limit = next.unwrap_or(self.t.snd_max) - self.t.snd_nxt;
-            }
-        }
         if self.t.snd_nxt >= end {
             return self.send_fin();
         }
-        let len = self.permitted(end - self.t.snd_nxt, force).min(limit);
-        if len == 0 {
-            return false;
+        if self.t.snd_nxt == self.t.snd_una {
+            let idle = self.now - self.t.last_sent;
+            self.t.congestion.on_idle(idle, self.t.round_trip.timeout(0), self.now);
         }
+        let len = self.permitted(end - self.t.snd_nxt, force);
+        if len > 0 {
+            self.send_data(len);
+        }
+        len > 0
+    }
+
+    /// Sends `len` numbers that were not sent before.
+    pub(crate) fn send_data(&mut self, len: u64) {
         let seq = self.t.snd_nxt;
-        let fresh = seq >= self.t.snd_max;
         let sent = self.transmit_data(seq, len);
         self.t.snd_nxt = seq + sent;
-        if fresh && self.t.round_trip.timed.is_none() {
-            self.t.round_trip.timed = Some((self.t.snd_nxt, self.now));
-        }
-        self.t.snd_max = self.t.snd_max.max(self.t.snd_nxt);
+        self.t.last_sent = self.now;
+        self.t.board.sent(seq, self.t.snd_nxt, self.now);
+        self.t.congestion.on_sent(sent);
         if sent < u64::from(self.t.mss) {
             self.t.snd_small = self.t.snd_nxt;
         }
-        true
+    }
+
+    /// Something was sent: how much the window was used, and when to look after it.
+    fn note_sent(&mut self) {
+        let t = &mut *self.t;
+        let flight = t.board.flight();
+        let more = t.send.end() > t.snd_nxt || t.board.lost() > 0;
+        let limited = more && flight + u64::from(t.mss) > t.congestion.window();
+        t.congestion.note_use(limited, (t.snd_una, t.snd_nxt), flight);
+        // The time of a probe counts from the last data, that of a time-out from the last acknowledgement.
+        if !t.timers.is_set(Timer::Retransmit) || t.pending == Pending::Probe {
+            self.rearm_retransmit();
+        }
     }
 
     /// How much of `unsent` bytes may go in one segment now.
@@ -84,7 +94,7 @@ impl Conn<'_> {
         let t = &*self.t;
         let mss = u64::from(t.mss);
         let edge = (t.snd_una + t.snd_wnd).saturating_sub(t.snd_nxt);
-        let flight = t.flight();
+        let flight = t.board.flight();
         let room = edge.min(t.congestion.window().saturating_sub(flight));
         let len = unsent.min(room).min(MOST_PAYLOAD);
         if len >= mss {
@@ -118,7 +128,7 @@ impl Conn<'_> {
         }
         self.transmit(end, Flags::FIN.with(Flags::ACK), Bytes::new());
         self.t.snd_nxt = end + 1;
-        self.t.snd_max = self.t.snd_max.max(end + 1);
+        self.t.board.sent(end, end + 1, self.now);
         true
     }
 
@@ -143,7 +153,7 @@ impl Conn<'_> {
 
     /// A bare acknowledgement.
     pub(crate) fn send_ack(&mut self) {
-        self.transmit(self.t.snd_max, Flags::ACK, Bytes::new());
+        self.transmit(self.t.snd_nxt, Flags::ACK, Bytes::new());
     }
 
     /// A segment from before the window, which the peer must answer.
@@ -153,18 +163,20 @@ impl Conn<'_> {
 
     /// A reset that the peer will accept.
     pub(crate) fn send_reset(&mut self) {
-        self.transmit(self.t.snd_max, Flags::RST.with(Flags::ACK), Bytes::new());
+        self.transmit(self.t.snd_nxt, Flags::RST.with(Flags::ACK), Bytes::new());
     }
 
     /// A segment with nothing but `seq` and `flags`.
     pub(crate) fn send_bare(&mut self, seq: u64, flags: Flags) {
         let segment =
             Segment { seq, ack: 0, window: 0, flags, mss: 0, sack: Vec::new(), payload: Bytes::new() };
-        self.post(segment);
+        self.post(segment, 0);
     }
 
     /// Puts a segment into the outbox, with the newest acknowledgement and window.
     pub(crate) fn transmit(&mut self, seq: u64, flags: Flags, payload: Bytes) {
+        let (extra, ecn) = self.t.ecn.on_segment(!payload.is_empty() && seq >= self.t.snd_nxt);
+        let flags = if flags.has(Flags::SYN) { flags } else { flags.with(extra) };
         let mut segment =
             Segment { seq, ack: 0, window: 0, flags, mss: self.t.mss, sack: Vec::new(), payload };
         if flags.has(Flags::ACK) {
@@ -179,7 +191,7 @@ impl Conn<'_> {
         } else {
             segment.window = (self.core.options.receive_buffer / 2) as u32;
         }
-        self.post(segment);
+        self.post(segment, ecn);
     }
 
     /// The range of the newest arrival first, then the lowest others.
@@ -189,11 +201,11 @@ impl Conn<'_> {
         newest.into_iter().chain(others).take(4).collect()
     }
 
-    fn post(&mut self, segment: Segment) {
+    fn post(&mut self, segment: Segment, ecn: u8) {
         self.fx.outbox.push_back(Packet {
             source: self.t.local,
             destination: self.t.remote,
-            ecn: 0,
+            ecn,
             dont_fragment: true,
             body: Body::Tcp(segment),
         });

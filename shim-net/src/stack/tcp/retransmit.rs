@@ -8,6 +8,7 @@ use std::time::Duration;
 use shim_runtime::clock::SimTime;
 
 use super::Conn;
+use super::recovery::Pending;
 use super::tcb::{State, Timer};
 use crate::error::Errno;
 
@@ -17,8 +18,8 @@ pub(crate) struct RoundTrip {
     smoothed: Option<Duration>,
     variation: Duration,
     timeout: Duration,
-    /// The end of the segment that is being timed, and when it went out. None while something is sent
-    /// again, because its acknowledgement would not say which sending it is about (Karn).
+    /// The end of the SYN, and when it went out. None once it is sent again, because its acknowledgement would not say
+    /// which sending it is about (Karn).
     pub(crate) timed: Option<(u64, SimTime)>,
 }
 
@@ -47,6 +48,16 @@ impl RoundTrip {
         }
         let smoothed = self.smoothed.unwrap_or_default();
         self.timeout = (smoothed + (self.variation * 4).max(LEAST)).min(MOST);
+    }
+
+    /// The smoothed time to the peer and back; of the first time-out where there is none.
+    pub(crate) fn smoothed(&self) -> Duration {
+        self.smoothed.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// The variation of that time.
+    pub(crate) fn variation(&self) -> Duration {
+        self.variation
     }
 
     /// How long to wait before the `retries`-th repetition.
@@ -88,7 +99,12 @@ impl Conn<'_> {
 
     /// Sets the retransmission timer for what is on its way, or stops it.
     pub(crate) fn rearm_retransmit(&mut self) {
-        if self.t.snd_max > self.t.snd_una {
+        if self.t.snd_nxt > self.t.snd_una {
+            if let Some(delay) = self.probe_delay() {
+                self.t.pending = Pending::Probe;
+                return self.t.timers.set(Timer::Retransmit, self.now + delay);
+            }
+            self.t.pending = Pending::TimeOut;
             let mut at = self.now + self.t.round_trip.timeout(self.t.retries);
             if let Some(limit) = self.core.options.user_timeout.filter(|_| self.t.retries > 0) {
                 at = at.min((self.t.stuck_since + limit).max(self.now));
@@ -100,6 +116,11 @@ impl Conn<'_> {
     }
 
     fn on_retransmit(&mut self) {
+        match self.t.pending {
+            Pending::Probe => return self.send_tail_probe(),
+            Pending::Reordering => return self.on_reordering_over(),
+            Pending::TimeOut => {}
+        }
         let first = self.t.retries == 0;
         if first {
             self.t.stuck_since = self.now;
@@ -107,15 +128,15 @@ impl Conn<'_> {
         if self.gives_up(self.t.retries) {
             return self.time_out();
         }
-        let flight = self.t.snd_max - self.t.snd_una;
         self.t.retries += 1;
         self.t.round_trip.timed = None;
+        self.t.probe = None;
         match self.t.state {
             State::SynSent | State::SynReceived => self.send_syn(),
             _ => {
-                self.t.congestion.on_timeout(flight, first);
-                self.t.snd_nxt = self.t.snd_una;
-                self.output(true);
+                self.t.congestion.on_timeout(first, self.t.snd_una, self.t.snd_nxt);
+                self.t.board.lose_all();
+                self.resend_lost();
             }
         }
         self.rearm_retransmit();
@@ -142,11 +163,11 @@ impl Conn<'_> {
 
     fn on_persist(&mut self) {
         let held = self.t.send.end().saturating_sub(self.t.snd_nxt);
-        if held == 0 || self.t.snd_max > self.t.snd_una {
+        if held == 0 || self.t.snd_nxt > self.t.snd_una {
             return;
         }
         self.output(true);
-        if self.t.snd_max > self.t.snd_una {
+        if self.t.snd_nxt > self.t.snd_una {
             return;
         }
         if self.t.retries == 0 {
@@ -180,7 +201,7 @@ impl Conn<'_> {
         }
         let interval = options.keep_interval;
         // Data on its way has its own timer, which finds out as well.
-        if self.t.snd_max > self.t.snd_una || self.t.send.len() > 0 {
+        if self.t.snd_nxt > self.t.snd_una || self.t.send.len() > 0 {
             return self.t.timers.set(Timer::KeepAlive, self.now + interval);
         }
         let over = match options.user_timeout {

@@ -1,7 +1,7 @@
 //! The transmission control block: everything one end of a connection knows.
 //!
 //! Owns [`Tcb`], [`State`] and the table of timers. Must not know how segments are handled; the other
-//! files of this folder do. Invariant: `snd_una ≤ snd_nxt ≤ snd_max`, and bytes before `snd_una` are gone.
+//! files of this folder do. Invariant: `snd_una ≤ snd_nxt`, and bytes before `snd_una` are gone.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,8 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 
-use super::congestion::Congestion;
+use super::congestion::{Algorithm, Congestion};
+use super::ecn::Ecn;
+use super::recovery::{Pending, Probe};
 use super::retransmit::RoundTrip;
+use super::scoreboard::Scoreboard;
 use crate::stack::buffer::{Ranges, ReceiveBuffer, SendBuffer};
 
 /// The states of RFC 9293 that have a control block.
@@ -120,12 +123,12 @@ pub(crate) struct Tcb {
     /// Whether the connection is in the queue of the listener and was not accepted.
     pub(crate) queued: bool,
 
+    /// The number of our own SYN.
+    pub(crate) iss: u64,
     /// The oldest number that is not acknowledged.
     pub(crate) snd_una: u64,
-    /// The number to send next; goes back to `snd_una` when the retransmission timer fires.
+    /// The number to send next: everything before it was sent.
     pub(crate) snd_nxt: u64,
-    /// The highest number that was sent.
-    pub(crate) snd_max: u64,
     /// The peer's window, from `snd_una`; and the largest it ever was.
     pub(crate) snd_wnd: u64,
     pub(crate) max_wnd: u64,
@@ -136,8 +139,8 @@ pub(crate) struct Tcb {
     pub(crate) snd_small: u64,
     pub(crate) mss: u16,
     pub(crate) send: SendBuffer,
-    /// What the peer holds beyond `snd_una`.
-    pub(crate) sacked: Ranges,
+    /// What was sent beyond `snd_una`, and what became of it.
+    pub(crate) board: Scoreboard,
     /// Whether the application sends no more: a FIN follows the last byte.
     pub(crate) write_closed: bool,
 
@@ -171,6 +174,13 @@ pub(crate) struct Tcb {
 
     pub(crate) round_trip: RoundTrip,
     pub(crate) congestion: Congestion,
+    pub(crate) ecn: Ecn,
+    /// What the retransmission timer is set for.
+    pub(crate) pending: Pending,
+    /// A probe for a lost tail that is on its way.
+    pub(crate) probe: Option<Probe>,
+    /// When data last left.
+    pub(crate) last_sent: SimTime,
     pub(crate) timers: Timers,
     /// How often something was sent again, or probed, without an answer.
     pub(crate) retries: u32,
@@ -195,9 +205,9 @@ impl Tcb {
             remote,
             parent: None,
             queued: false,
+            iss,
             snd_una: iss,
             snd_nxt: iss,
-            snd_max: iss,
             snd_wnd: 0,
             max_wnd: 0,
             snd_wl1: 0,
@@ -205,7 +215,7 @@ impl Tcb {
             snd_small: iss,
             mss,
             send: SendBuffer::new(iss + 1),
-            sacked: Ranges::default(),
+            board: Scoreboard::default(),
             write_closed: false,
             irs: 0,
             rcv_nxt: 0,
@@ -223,7 +233,11 @@ impl Tcb {
             interactive: false,
             last_received: SimTime::ZERO,
             round_trip: RoundTrip::default(),
-            congestion: Congestion::new(mss),
+            congestion: Congestion::new(mss, Algorithm::default()),
+            ecn: Ecn::default(),
+            pending: Pending::default(),
+            probe: None,
+            last_sent: SimTime::ZERO,
             timers: Timers::default(),
             retries: 0,
             probes: 0,
@@ -232,19 +246,6 @@ impl Tcb {
             unhooked: false,
             keeps_port: false,
         }
-    }
-
-    /// What is on its way: sent, not acknowledged, neither held by the peer nor taken for lost.
-    pub(crate) fn flight(&self) -> u64 {
-        let sent = self.snd_nxt - self.snd_una;
-        let Some(highest) = self.sacked.highest() else { return sent };
-        let mut gone = self.sacked.total_below(self.snd_nxt);
-        let repaired = self.congestion.repaired.max(self.snd_una);
-        if self.congestion.recovering() && repaired < highest {
-            let held = self.sacked.total() - self.sacked.total_below(repaired);
-            gone += (highest - repaired) - held;
-        }
-        sent.saturating_sub(gone)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns [`Pair`]. The time moves only when a test says so. Invariant: packets keep their order.
 
+mod congestion;
 mod open_close;
 mod random;
 mod tcp;
@@ -45,6 +46,10 @@ pub(super) struct Pair {
     pub(super) jitter: Duration,
     /// Drops everything that is sent to this end.
     pub(super) deaf: Option<End>,
+    /// Takes trains of segments apart, as links with rules for single packets do.
+    pub(super) single: bool,
+    /// Marks every packet that may be marked, as a congested queue does.
+    pub(super) marks: bool,
     /// Every packet that was sent, with who sent it.
     pub(super) log: Vec<(End, SimTime, Packet)>,
     pub(super) rng: Stream,
@@ -68,6 +73,8 @@ impl Pair {
             loss: 0.0,
             jitter: Duration::ZERO,
             deaf: None,
+            single: false,
+            marks: false,
             log: Vec::new(),
             rng: Stream::new(1, "pair", 0),
             pending: BTreeMap::new(),
@@ -89,7 +96,7 @@ impl Pair {
                 self.stacks[place].receive(packet, self.now);
                 continue;
             }
-            let single = self.loss > 0.0 || !self.jitter.is_zero();
+            let single = self.single || self.loss > 0.0 || !self.jitter.is_zero();
             let packets = if single { crate::fabric::pieces(packet, None) } else { vec![packet] };
             packets.into_iter().for_each(|packet| self.carry(end, packet));
         }
@@ -100,7 +107,10 @@ impl Pair {
         self.stacks[place].cancels.clear();
     }
 
-    fn carry(&mut self, from: End, packet: Packet) {
+    fn carry(&mut self, from: End, mut packet: Packet) {
+        if self.marks && packet.ecn & 3 != 0 {
+            packet.ecn = 3;
+        }
         self.log.push((from, self.now, packet.clone()));
         let to = if from == Client { Server } else { Client };
         if self.deaf == Some(to) || self.rng.chance(self.loss) {

@@ -136,7 +136,7 @@ fn options_of_another_family_are_refused() {
         assert_eq!(stack.set_option(udp, Name::NoDelay, Value::Int(1), now), Err(Errno::ENOPROTOOPT));
         assert_eq!(stack.set_option(udp, Name::OnlyV6, Value::Int(1), now), Err(Errno::ENOPROTOOPT));
         assert_eq!(stack.set_option(tcp, Name::UdpSegment, Value::Int(1), now), Err(Errno::ENOPROTOOPT));
-        assert_eq!(stack.option(tcp, Name::Type), Ok(Value::Int(libc::SOCK_STREAM)));
-        assert_eq!(stack.option(tcp, Name::AcceptsConnections), Ok(Value::Int(0)));
+        assert_eq!(stack.option(tcp, Name::Type, SimTime::ZERO), Ok(Value::Int(libc::SOCK_STREAM)));
+        assert_eq!(stack.option(tcp, Name::AcceptsConnections, SimTime::ZERO), Ok(Value::Int(0)));
     });
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tokio::task::spawn_blocking;
 
 use super::super::catalog::{Catalog, Key};
-use super::super::error::Result;
+use super::super::error::{Result, SqlError};
 use super::super::schema::{self, Step};
 use super::jobs::{run_change, with_deadline};
 use super::{Access, Session, Work, lost};
@@ -64,5 +64,29 @@ impl Session {
             Ok(Some(catalog))
         })
         .await
+    }
+
+    /// Lets `job` look at what the session sees; it must not change anything.
+    ///
+    /// # Errors
+    /// What `job` fails with; the transaction goes on.
+    pub async fn inspect<T, F>(&mut self, job: F) -> Result<T>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.abandon().await;
+        let backend = self.take_backend()?;
+        let job = spawn_blocking(move || {
+            let result = job(&backend.connection);
+            (backend, result)
+        });
+        let (backend, result) = job.await.map_err(|error| lost(&error))?;
+        self.backend = Some(backend);
+        result.map_err(|error| match error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => SqlError::internal(message),
+            rusqlite::Error::SqlInputError { msg, .. } => SqlError::internal(msg),
+            other => SqlError::internal(other),
+        })
     }
 }

@@ -1,0 +1,9 @@
+CREATE TABLE notes (
+    id INT NOT NULL AUTO_INCREMENT,
+    user_id BIGINT UNSIGNED NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT notes_of_users FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
+);
+INSERT INTO users (name) VALUES ('first');
+ALTER TABLE notes ADD COLUMN pinned BOOLEAN NOT NULL DEFAULT FALSE;

@@ -1,0 +1,373 @@
+//! One direction between two nodes: what becomes of the packets that are sent over it.
+//!
+//! Owns what a link remembers, and the order in which its rules are applied. Must not know nodes or the event queue: it
+//! is told the time, and says when it wants to be called again. Invariants: every packet gets one fate; packets keep
+//! their order unless the rules say otherwise.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `config` | the rules, as data |
+//! | `latency` | distributions |
+//! | `loss` | bursts, patterns, outages |
+//! | `rate` | framing, schedules, the transmitter |
+//! | `queue`, `red`, `codel`, `fq_codel` | what waits |
+//! | `presets` | networks as they were measured |
+
+mod codel;
+mod config;
+mod fq_codel;
+mod latency;
+mod loss;
+pub mod presets;
+mod queue;
+mod rate;
+mod red;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use shim_runtime::clock::SimTime;
+use shim_runtime::rng::Stream;
+
+pub use codel::CoDel;
+pub use config::LinkConfig;
+pub use fq_codel::FqCoDel;
+pub use latency::Latency;
+pub use loss::{BurstLoss, LossPattern, Outages};
+pub use presets::Preset;
+pub use queue::{Above, Queue};
+pub use rate::{Framing, Schedule, Step};
+pub use red::Red;
+
+use super::Flight;
+use super::path::Trip;
+use crate::packet::{Body, Packet};
+use crate::stack::table::Flow;
+use latency::Drawn;
+use loss::{Losses, Picks};
+use queue::{Backlog, Drop, Limit, Waiting};
+use rate::{Transmitter, next_slot};
+
+/// Whether packets pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Gate {
+    #[default]
+    Open,
+    /// Packets are lost.
+    Cut,
+    /// Packets are kept.
+    Held,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Arrives(SimTime),
+    ArrivesTwice(SimTime, SimTime),
+    Lost,
+    /// The link is down.
+    Down,
+    QueueFull,
+    /// The queue's discipline dropped it.
+    QueueEarly,
+    /// Its checksum is wrong when it arrives.
+    Damaged(SimTime),
+    /// What would not have been, and when the sender is told of it, where it is.
+    TooBig(Option<(u16, SimTime)>),
+}
+
+impl Fate {
+    /// What to say of it in a capture.
+    pub(crate) fn remark(self) -> Option<&'static str> {
+        match self {
+            Fate::Arrives(_) => None,
+            Fate::ArrivesTwice(..) => Some("arrives twice"),
+            Fate::Lost => Some("lost"),
+            Fate::Down => Some("lost: the link is down"),
+            Fate::QueueFull => Some("dropped: the queue is full"),
+            Fate::QueueEarly => Some("dropped early, by the queue's discipline"),
+            Fate::Damaged(_) => Some("damaged: its checksum is wrong"),
+            Fate::TooBig(_) => Some("dropped: too big for the link"),
+        }
+    }
+}
+
+/// A packet and its fate.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) flight: Flight,
+    pub(crate) fate: Fate,
+    /// Whether the queue has marked it.
+    pub(crate) marked: bool,
+    /// Whether a bit of its data was changed.
+    pub(crate) corrupted: bool,
+}
+
+/// ECN: the ends understand marks; a queue has marked it (RFC 3168).
+const ECN_ECT: u8 = 0b11;
+const ECN_CE: u8 = 0b11;
+
+/// One direction between two nodes.
+pub(crate) struct Link {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// Its own rules; else the default's.
+    pub(crate) config: Option<LinkConfig>,
+    pub(crate) gate: Gate,
+    pub(crate) held: Vec<(Trip, Packet)>,
+    /// The segment in which it was used last, whose rules it has where it has none.
+    pub(crate) segment: u32,
+    /// When the last packet arrives: the next one does not overtake it.
+    last_arrival: SimTime,
+    /// How many packets were sent over it.
+    sent: u64,
+    losses: Losses,
+    drawn: Drawn,
+    reordered: Picks,
+    since_reordered: u32,
+    backlog: Backlog<Flight>,
+    transmitter: Transmitter,
+    /// When it has asked to be called again.
+    due: Option<SimTime>,
+}
+
+impl Link {
+    pub(crate) fn new(from: u32, to: u32) -> Link {
+        Link {
+            from,
+            to,
+            config: None,
+            gate: Gate::Open,
+            held: Vec::new(),
+            segment: 0,
+            last_arrival: SimTime::ZERO,
+            sent: 0,
+            losses: Losses::default(),
+            drawn: Drawn::default(),
+            reordered: Picks::default(),
+            since_reordered: 0,
+            backlog: Backlog::new(),
+            transmitter: Transmitter::new(),
+            due: None,
+        }
+    }
+
+    /// Sends `packet`. The fates that are known now go to `out`; when the time returned comes, [`Link::serve`] must be
+    /// called.
+    pub(crate) fn send(
+        &mut self,
+        rules: &LinkConfig,
+        flight: Flight,
+        now: SimTime,
+        rng: &mut Stream,
+        out: &mut Vec<Settled>,
+    ) -> Option<SimTime> {
+        self.sent += 1;
+        let settle = |flight, fate| Settled { flight, fate, marked: false, corrupted: false };
+        let packet = &flight.packet;
+        let bytes = packet.header_len() + packet.payload_len();
+        if let Some(mtu) = rules.mtu_bytes.filter(|mtu| bytes > *mtu)
+            && (packet.dont_fragment || !packet.destination.is_ipv4())
+        {
+            // Half of the way to the router that tells, and half back.
+            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency.quantile(0.5));
+            out.push(settle(flight, Fate::TooBig(rules.icmp_too_big.then_some(told))));
+            return None;
+        }
+        if rules.outages.at(now) {
+            out.push(settle(flight, Fate::Down));
+            return None;
+        }
+        if self.loses(rules, now, rng) {
+            out.push(settle(flight, Fate::Lost));
+            return None;
+        }
+        if !rules.is_limited() && self.backlog.is_empty() {
+            self.depart(rules, flight, false, now, now, rng, out);
+            return None;
+        }
+        self.transmit(rules, now, rng, out);
+        self.enqueue(rules, flight, bytes as u64, now, rng, out);
+        self.transmit(rules, now, rng, out);
+        self.call_again()
+    }
+
+    /// The time has come that a call asked for: what waits is sent.
+    pub(crate) fn serve(
+        &mut self,
+        rules: &LinkConfig,
+        now: SimTime,
+        rng: &mut Stream,
+        out: &mut Vec<Settled>,
+    ) -> Option<SimTime> {
+        self.due = None;
+        self.transmit(rules, now, rng, out);
+        self.call_again()
+    }
+
+    /// How many packets and bytes wait for the rate.
+    pub(crate) fn waiting(&self) -> (usize, u64) {
+        (self.backlog.len(), self.backlog.bytes())
+    }
+
+    /// When to be called, if not asked already.
+    fn call_again(&mut self) -> Option<SimTime> {
+        let at = self.transmitter.busy_until;
+        if self.backlog.is_empty() || self.due.is_some_and(|due| due <= at) {
+            return None;
+        }
+        self.due = Some(at);
+        self.due
+    }
+
+    fn loses(&mut self, rules: &LinkConfig, now: SimTime, rng: &mut Stream) -> bool {
+        let scheduled = rules.schedule.step(now).and_then(|step| step.loss);
+        let mut lost = rng.chance(scheduled.unwrap_or(rules.loss));
+        if let Some(model) = &rules.loss_bursts {
+            lost |= self.losses.pick(model, rng);
+        }
+        lost | rules.loss_pattern.picks(self.sent)
+    }
+
+    fn enqueue(
+        &mut self,
+        rules: &LinkConfig,
+        flight: Flight,
+        bytes: u64,
+        now: SimTime,
+        rng: &mut Stream,
+        out: &mut Vec<Settled>,
+    ) {
+        let packet = &flight.packet;
+        let waiting = Waiting {
+            wire_bytes: rules.framing.wire_bytes(bytes),
+            since: now,
+            flow: Flow::new(packet.source, packet.destination).spread(),
+            ecn_capable: packet.ecn & ECN_ECT != 0,
+            marked: false,
+            item: flight,
+        };
+        let packets = rules.queue_limit_packets.map_or(usize::MAX, |most| most as usize);
+        let limit = Limit { bytes: rules.queue_limit_bytes, packets };
+        let scheduled = rules.schedule.step(now).and_then(|step| step.bandwidth_bps);
+        let rate = scheduled.or(rules.bandwidth_bps).unwrap_or(u64::MAX);
+        let mut dropped = Vec::new();
+        if self.backlog.is_empty() && self.transmitter.busy_until <= now {
+            // Nobody is before it: no limit keeps it from being sent at once.
+            let limit = Limit { bytes: u64::MAX, packets: usize::MAX };
+            self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
+        } else {
+            self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
+        }
+        settle_dropped(dropped, out);
+    }
+
+    /// Sends what waits, as long as nothing is being sent.
+    fn transmit(&mut self, rules: &LinkConfig, now: SimTime, rng: &mut Stream, out: &mut Vec<Settled>) {
+        while self.transmitter.busy_until <= now && !self.backlog.is_empty() {
+            let mut dropped = Vec::new();
+            let next = self.backlog.pop(&rules.queue, now, &mut dropped);
+            settle_dropped(dropped, out);
+            let Some(next) = next else { return };
+            let rate = rules.bandwidth_bps.or((!rules.is_limited()).then_some(u64::MAX));
+            match self.transmitter.send(next.wire_bytes, rate, &rules.schedule, now) {
+                Some(leaves) => self.depart(rules, next.item, next.marked, now, leaves, rng, out),
+                None => {
+                    out.push(Settled {
+                        flight: next.item,
+                        fate: Fate::Down,
+                        marked: next.marked,
+                        corrupted: false,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The packet leaves at `leaves`: what happens to it on its way.
+    #[expect(clippy::too_many_arguments, reason = "they are what a packet on its way consists of")]
+    fn depart(
+        &mut self,
+        rules: &LinkConfig,
+        mut flight: Flight,
+        marked: bool,
+        now: SimTime,
+        leaves: SimTime,
+        rng: &mut Stream,
+        out: &mut Vec<Settled>,
+    ) {
+        let packet = &mut flight.packet;
+        if marked {
+            packet.ecn = ECN_CE;
+        }
+        let step = rules.schedule.step(now);
+        let latency = step.and_then(|step| step.latency.as_ref()).unwrap_or(&rules.latency);
+        let correlation = rules.latency_correlation;
+        let sent = next_slot(leaves, rules.slot);
+        let mut arrives = sent + self.drawn.draw(latency, correlation, rng);
+        let mut again = None;
+        if self.leaves_order(rules, rng) {
+            arrives += Duration::from_nanos(rng.between(0, rules.reorder_by.as_nanos() as u64));
+        } else {
+            if !rules.overtaking {
+                arrives = arrives.max(self.last_arrival);
+                self.last_arrival = arrives;
+            }
+            if rng.chance(rules.duplicate) {
+                again = Some(arrives + self.drawn.draw(latency, correlation, rng));
+            }
+        }
+        let chance = match &packet.body {
+            Body::Tcp(_) => rules.corrupt_segments,
+            _ => rules.corrupt,
+        };
+        let corrupted = rng.chance(chance) && corrupt(packet, rng);
+        let fate = match again {
+            _ if rng.chance(rules.damage) => Fate::Damaged(arrives),
+            Some(again) => Fate::ArrivesTwice(arrives, again),
+            None => Fate::Arrives(arrives),
+        };
+        out.push(Settled { flight, fate, marked, corrupted });
+    }
+
+    fn leaves_order(&mut self, rules: &LinkConfig, rng: &mut Stream) -> bool {
+        self.since_reordered += 1;
+        if self.since_reordered < rules.reorder_gap {
+            return false;
+        }
+        let picked = self.reordered.pick(rules.reorder, rules.reorder_correlation, rng);
+        if picked {
+            self.since_reordered = 0;
+        }
+        picked
+    }
+}
+
+fn settle_dropped(dropped: Vec<(Waiting<Flight>, Drop)>, out: &mut Vec<Settled>) {
+    for (waiting, why) in dropped {
+        let fate = match why {
+            Drop::Full => Fate::QueueFull,
+            Drop::Early => Fate::QueueEarly,
+        };
+        out.push(Settled { flight: waiting.item, fate, marked: false, corrupted: false });
+    }
+}
+
+/// Changes one bit of the packet's data; false where there is none.
+fn corrupt(packet: &mut Packet, rng: &mut Stream) -> bool {
+    let data: &mut Bytes = match &mut packet.body {
+        Body::Udp(data) => data,
+        Body::Tcp(segment) => &mut segment.payload,
+        Body::Unreachable(_) | Body::Fragment(_) => return false,
+    };
+    if data.is_empty() {
+        return false;
+    }
+    let mut changed = BytesMut::from(&data[..]);
+    let place = rng.below(changed.len() as u32) as usize;
+    changed[place] ^= 1 << rng.below(8);
+    *data = changed.freeze();
+    true
+}

@@ -1,0 +1,318 @@
+//! A MySQL server: opensrv-mysql's protocol over the SQL engine.
+//!
+//! Owns [`MySql`]: users, limits, the listener, its connections. Must not know SQL. Invariant: a connection that ends,
+//! however it ends, has rolled back what it did not commit.
+//!
+//! # What SQL it does not speak
+//! Views, triggers, stored programs, partitions, temporary tables, `CREATE TABLE … AS`, `UPDATE` and `DELETE` of several
+//! tables, `WITH` before a change, `REGEXP`, `MATCH`, `LOCK TABLES`, `EXPLAIN`, `information_schema`, user management,
+//! `USE` of another database than the connection's, time zones other than UTC, spatial types, `BIT` and `SET`: each is
+//! refused with error 1235 or 1064.
+//!
+//! What differs from MySQL:
+//! * One transaction writes at a time; the others wait for it, in order, for `innodb_lock_wait_timeout` seconds. So rows
+//!   never deadlock.
+//! * `REPEATABLE READ` reads as `READ COMMITTED` does. `SERIALIZABLE` is a snapshot; a write to a stale one is error 1213.
+//! * Texts compare without regard to the case of ASCII letters only.
+//! * Arithmetic and aggregates of `DECIMAL` are done in binary floating point, and are `DOUBLE`.
+//! * `BIGINT UNSIGNED` ends at 2⁶³ − 1.
+//! * Numbers of `AUTO_INCREMENT` that were rolled back may be given again after a restart.
+//! * `ON DUPLICATE KEY UPDATE` and `REPLACE` count one row for each row that was given.
+//! * Errors that came after MySQL 5.7 (such as 3819, a broken `CHECK`) arrive with the number 1105 and their own words, and
+//!   the value is left out of "Duplicate entry".
+
+mod connection;
+mod ddl;
+mod dml;
+mod error;
+mod functions;
+mod locks;
+mod password;
+mod plan;
+mod rewrite;
+mod schema;
+mod session;
+mod temporal;
+mod types;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use opensrv_mysql::{
+    AsyncMysqlIntermediary, IntermediaryOptions, plain_run_with_options, secure_run_with_options,
+};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls_025::rustls::ServerConfig;
+use tokio_rustls_025::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::engine::Cluster;
+use connection::Connection;
+use functions::{Counters, SessionState};
+use session::Session;
+
+/// What the server says that it is.
+pub(crate) const VERSION: &str = "8.0.36-shim";
+
+/// The future of a host: what `tokio::sim::host` wants.
+pub type HostFuture = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error>>>>>;
+
+/// A MySQL server that is about to be started.
+///
+/// # Examples
+/// ```ignore
+/// tokio::sim::host("db", MySql::new().data_dir("/var/lib/mysql").host());
+/// let pool = MySqlPool::connect("mysql://root@db/test").await?;
+/// ```
+#[derive(Clone)]
+pub struct MySql {
+    data_dir: Option<PathBuf>,
+    database: String,
+    users: BTreeMap<String, String>,
+    max_connections: usize,
+    tls: Option<Arc<ServerConfig>>,
+    commit_hook: Option<Arc<dyn Fn(u32) + Send + Sync>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Default for MySql {
+    fn default() -> MySql {
+        MySql::new()
+    }
+}
+
+/// A MySQL server with its defaults: what `tokio::sim::host` wants. See [`MySql`].
+pub fn mysql() -> impl FnMut() -> HostFuture + 'static {
+    MySql::new().host()
+}
+
+impl MySql {
+    /// A server on port 3306 with the database `test` in memory, the user `root` without a password, and room for 151
+    /// connections.
+    pub fn new() -> MySql {
+        MySql {
+            data_dir: None,
+            database: "test".to_owned(),
+            users: BTreeMap::from([("root".to_owned(), String::new())]),
+            max_connections: 151,
+            tls: None,
+            commit_hook: None,
+            connections: Arc::default(),
+        }
+    }
+
+    /// Keeps its databases in this folder: what was committed is there after a restart.
+    #[must_use]
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> MySql {
+        self.data_dir = Some(folder.into());
+        self
+    }
+
+    /// The database that is there from the beginning.
+    #[must_use]
+    pub fn database(mut self, name: impl Into<String>) -> MySql {
+        self.database = name.into();
+        self
+    }
+
+    /// Lets a user in, with a password, which may be empty.
+    #[must_use]
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> MySql {
+        self.users.insert(name.into(), password.into());
+        self
+    }
+
+    /// How many connections there may be; the next one is refused with error 1040.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> MySql {
+        self.max_connections = most;
+        self
+    }
+
+    /// Offers TLS with this certificate chain and key, in DER.
+    ///
+    /// # Errors
+    /// Where key and certificate do not fit.
+    pub fn tls(mut self, chain: Vec<Vec<u8>>, pkcs8_key: Vec<u8>) -> io::Result<MySql> {
+        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        let key = PrivateKeyDer::Pkcs8(pkcs8_key.into());
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        self.tls = Some(Arc::new(config.map_err(io::Error::other)?));
+        Ok(self)
+    }
+
+    /// Calls `hook` after each commit that wrote something, once it is safe and before the client hears of it, with the
+    /// connection's number: the place to let the machine lose its power.
+    #[must_use]
+    pub fn on_commit(mut self, hook: impl Fn(u32) + Send + Sync + 'static) -> MySql {
+        self.commit_hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// How many connections there are at the moment.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What `tokio::sim::host` wants: starts the server on port 3306 of the node it is called on.
+    pub fn host(self) -> impl FnMut() -> HostFuture + 'static {
+        move || {
+            let server = self.clone();
+            Box::pin(async move {
+                let listener = TcpListener::bind(("0.0.0.0", 3306)).await?;
+                server.serve(listener).await?;
+                Ok(())
+            })
+        }
+    }
+
+    /// Serves on `listener`, until the future is dropped.
+    ///
+    /// # Errors
+    /// Those of the listener and of the folder.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let hook = self.commit_hook.clone();
+        let hook =
+            hook.map(|hook| Arc::new(move |id: i32| hook(id as u32)) as Arc<dyn Fn(i32) + Send + Sync>);
+        let folder = self.data_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("shim-servers-mysql"));
+        let cluster = Cluster::open(folder, self.data_dir.is_some(), &self.database, hook).await?;
+        let counters = Arc::new(Counters::default());
+        self.connections.store(0, Ordering::Relaxed);
+        let server = Arc::new(self);
+        let mut tasks = tokio::task::JoinSet::new();
+        loop {
+            let (stream, _) = tokio::select! {
+                accepted = listener.accept() => accepted?,
+                Some(_) = tasks.join_next() => continue,
+            };
+            let one = Arc::clone(&server).one(stream, Arc::clone(&cluster), Arc::clone(&counters));
+            tasks.spawn(one);
+        }
+    }
+
+    /// Serves one connection.
+    async fn one(self: Arc<MySql>, mut stream: TcpStream, cluster: Arc<Cluster>, counters: Arc<Counters>) {
+        let _counted = Counted::new(&self.connections);
+        if self.connections() > self.max_connections {
+            let _ = stream.write_all(&too_many()).await;
+            return;
+        }
+        // Whatever ends it, the client sees that the connection is gone.
+        let _ = self.speak(stream, cluster, counters).await;
+    }
+
+    async fn speak(
+        &self,
+        stream: TcpStream,
+        cluster: Arc<Cluster>,
+        counters: Arc<Counters>,
+    ) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let database = cluster.database(&self.database).ok_or(io::ErrorKind::NotFound)?;
+        let engine = cluster.connect(&database, "root", 0).await.map_err(io::Error::other)?;
+        let id = engine.shared.id as u32;
+        let state = Arc::new(std::sync::Mutex::new(SessionState {
+            connection_id: id,
+            user: "root".to_owned(),
+            database: self.database.clone(),
+            ..SessionState::default()
+        }));
+        let session = Session::new(engine, counters, state, variables()).await;
+        let session = session.map_err(|error| io::Error::other(error.message))?;
+        let shared = Arc::clone(session.shared());
+        let salt = password::salt().map_err(io::Error::other)?;
+        let mut connection = Connection::new(session, id, salt, self.users.clone());
+        let (reader, mut writer) = tokio::io::split(stream);
+        let start = AsyncMysqlIntermediary::init_before_ssl(&mut connection, reader, &mut writer, &self.tls);
+        let (is_secure, parameters) = start.await?;
+        let options = IntermediaryOptions::default();
+        let spoken = async {
+            match (&self.tls, is_secure) {
+                (Some(tls), true) => {
+                    secure_run_with_options(connection, writer, options, Arc::clone(tls), parameters).await
+                }
+                _ => plain_run_with_options(connection, writer, options, parameters).await,
+            }
+        };
+        tokio::select! {
+            result = spoken => result,
+            () = terminated(&shared) => Ok(()),
+        }
+    }
+}
+
+/// Comes back when somebody ends the session.
+async fn terminated(shared: &crate::engine::Shared) {
+    while !shared.is_terminated() {
+        shared.stopped().await;
+        if !shared.is_terminated() {
+            // A statement was stopped: that is the statement's own affair.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// A connection that is counted while it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The first and only packet to one connection too many.
+fn too_many() -> Vec<u8> {
+    let mut body = vec![0xff];
+    body.extend_from_slice(&1040_u16.to_le_bytes());
+    body.extend_from_slice(b"#08004Too many connections");
+    let mut packet = (body.len() as u32).to_le_bytes()[..3].to_vec();
+    packet.push(0);
+    packet.extend(body);
+    packet
+}
+
+/// The system variables that there are, with their values.
+fn variables() -> BTreeMap<String, Option<String>> {
+    let sql_mode = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
+                    NO_ENGINE_SUBSTITUTION";
+    let all = [
+        ("auto_increment_increment", "1"),
+        ("autocommit", "1"),
+        ("character_set_client", "utf8mb4"),
+        ("character_set_connection", "utf8mb4"),
+        ("character_set_results", "utf8mb4"),
+        ("character_set_server", "utf8mb4"),
+        ("collation_connection", "utf8mb4_0900_ai_ci"),
+        ("collation_server", "utf8mb4_0900_ai_ci"),
+        ("foreign_key_checks", "1"),
+        ("innodb_lock_wait_timeout", "50"),
+        ("interactive_timeout", "28800"),
+        ("lower_case_table_names", "0"),
+        ("max_allowed_packet", "67108864"),
+        ("max_execution_time", "0"),
+        ("net_write_timeout", "60"),
+        ("sql_mode", sql_mode),
+        ("system_time_zone", "UTC"),
+        ("time_zone", "SYSTEM"),
+        ("transaction_isolation", "REPEATABLE-READ"),
+        ("transaction_read_only", "0"),
+        ("tx_isolation", "REPEATABLE-READ"),
+        ("version", VERSION),
+        ("version_comment", "shim-servers over SQLite"),
+        ("wait_timeout", "28800"),
+    ];
+    all.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
+}

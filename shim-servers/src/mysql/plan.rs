@@ -1,0 +1,442 @@
+//! From a statement's text to what is to be done.
+//!
+//! Owns the list of statements that are understood. Must not run anything. Invariant: a statement that is not
+//! understood is refused by its name.
+
+use opensrv_mysql::ErrorKind;
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, LockType, NonBlock, ObjectType, Query, SelectItem,
+    SetExpr, ShowStatementFilter, Statement, TransactionAccessMode, TransactionIsolationLevel,
+    TransactionMode, Use,
+};
+use sqlparser::dialect::MySqlDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::ddl::{Change, Reader};
+use super::dml::Writer;
+use super::error::{MyError, Result};
+use super::rewrite::{plain_name, rewrite};
+use super::schema::{Table, Tables};
+use super::types::Kind;
+use crate::engine::{Access, Isolation};
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Nothing, successfully.
+    Nothing,
+    Run(Run),
+    Change(Change),
+    Begin {
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+    },
+    Commit,
+    Rollback,
+    Savepoint(String),
+    RollbackTo(String),
+    Release(String),
+    /// `name = expression`, each to be evaluated.
+    Set(Vec<(String, String)>),
+    SetTransaction {
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+    },
+    Use(String),
+    CreateDatabase {
+        name: String,
+        if_not_exists: bool,
+    },
+    DropDatabase {
+        name: String,
+        if_exists: bool,
+    },
+    ShowDatabases,
+    ShowVariables(Option<String>),
+    /// Names of columns, and rows.
+    Rows(Vec<&'static str>, Vec<Vec<Option<String>>>),
+    Kill {
+        id: u32,
+        is_query: bool,
+    },
+}
+
+/// A statement for SQLite.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) sql: String,
+    pub(super) access: Access,
+    pub(super) command: &'static str,
+    pub(super) returns_rows: bool,
+    /// The table that is written.
+    pub(super) table: Option<String>,
+    /// For each column of the result, whether it is a sum or an average, which MySQL gives as DECIMAL.
+    pub(super) aggregates: Vec<Option<Aggregate>>,
+}
+
+/// A sum or an average.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aggregate {
+    pub(super) is_average: bool,
+    /// Digits after the point of what is added up, where that is known.
+    pub(super) scale: Option<u16>,
+}
+
+/// What plans are made with.
+pub(super) struct Planner<'a> {
+    pub(super) database: &'a str,
+    pub(super) tables: &'a Tables,
+    pub(super) pipes_are_concat: bool,
+    /// The value of a variable, `@name` or a system variable, as text; `None` where there is none.
+    pub(super) variable: &'a dyn Fn(&str) -> Option<Option<String>>,
+}
+
+/// The pieces of a text: numbered parameters, values in the place of variables.
+pub(super) struct Tokens {
+    tokens: Vec<Token>,
+    pub(super) parameters: usize,
+}
+
+impl Planner<'_> {
+    /// Reads a text.
+    pub(super) fn tokens(&self, text: &str) -> Result<Tokens> {
+        let dialect = MySqlDialect {};
+        let read = Tokenizer::new(&dialect, text).tokenize();
+        let read = read.map_err(|_| MyError::syntax(text))?;
+        let mut tokens = Vec::with_capacity(read.len());
+        let mut parameters = 0;
+        let mut rest = read.into_iter().peekable();
+        while let Some(token) = rest.next() {
+            match token {
+                Token::Placeholder(mark) if mark == "?" => {
+                    parameters += 1;
+                    tokens.push(Token::Placeholder(format!("?{parameters}")));
+                }
+                Token::Word(word) if word.quote_style.is_none() && word.value.starts_with('@') => {
+                    let mut name = word.value;
+                    while rest.next_if_eq(&Token::Period).is_some() {
+                        if let Some(Token::Word(word)) = rest.next() {
+                            name = format!("{name}.{}", word.value);
+                        }
+                    }
+                    tokens.push(self.value_of(&name)?);
+                }
+                token => tokens.push(token),
+            }
+        }
+        while matches!(tokens.last(), Some(Token::SemiColon | Token::Whitespace(_))) {
+            tokens.pop();
+        }
+        Ok(Tokens { tokens, parameters })
+    }
+
+    fn value_of(&self, name: &str) -> Result<Token> {
+        let plain = name.trim_start_matches('@').to_ascii_lowercase();
+        let plain = plain.strip_prefix("session.").or(plain.strip_prefix("global.")).unwrap_or(&plain);
+        let key = if name.starts_with("@@") { plain.to_owned() } else { format!("@{plain}") };
+        match (self.variable)(&key) {
+            Some(Some(value)) if value.parse::<i64>().is_ok() => Ok(Token::Number(value, false)),
+            Some(Some(value)) => Ok(Token::SingleQuotedString(value)),
+            Some(None) => Ok(Token::make_keyword("NULL")),
+            None => {
+                let message = format!("Unknown system variable '{plain}'");
+                Err(MyError::new(ErrorKind::ER_UNKNOWN_SYSTEM_VARIABLE, message))
+            }
+        }
+    }
+
+    /// What a text asks for.
+    pub(super) fn plan(&self, tokens: Tokens, text: &str) -> Result<Plan> {
+        let words: Vec<String> = tokens
+            .tokens
+            .iter()
+            .filter_map(|token| match token {
+                Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_uppercase()),
+                _ => None,
+            })
+            .take(3)
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words[..] {
+            [] if tokens.tokens.is_empty() => {
+                return Err(MyError::new(ErrorKind::ER_EMPTY_QUERY, "Query was empty"));
+            }
+            ["SET", "TRANSACTION", ..] | ["SET", _, "TRANSACTION"] => {}
+            ["SET", ..] => return self.set(&tokens.tokens),
+            ["SHOW", "WARNINGS" | "ERRORS", ..] => {
+                return Ok(Plan::Rows(vec!["Level", "Code", "Message"], Vec::new()));
+            }
+            ["SHOW", "COUNT", ..] => return Err(MyError::unsupported("SHOW COUNT")),
+            ["LOCK" | "UNLOCK", "TABLES", ..] => return Err(MyError::unsupported("LOCK TABLES")),
+            _ => {}
+        }
+        let dialect = MySqlDialect {};
+        let mut parser = Parser::new(&dialect).with_tokens(tokens.tokens);
+        let near = |parser: &Parser<'_>| {
+            let token = parser.peek_token().to_string();
+            text.find(&token)
+                .map_or_else(|| text.to_owned(), |at| text[at..].chars().take(80).collect::<String>())
+        };
+        let statement = parser.parse_statement().map_err(|_| MyError::syntax(&near(&parser)))?;
+        if parser.peek_token().token != Token::EOF {
+            return Err(MyError::syntax(&near(&parser)));
+        }
+        self.statement(statement)
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer { database: self.database, tables: self.tables, pipes_are_concat: self.pipes_are_concat }
+    }
+
+    fn statement(&self, statement: Statement) -> Result<Plan> {
+        let reader = Reader { database: self.database, tables: self.tables };
+        Ok(match statement {
+            Statement::Query(query) => Plan::Run(self.query(*query)?),
+            Statement::Insert(mut insert) => {
+                let command = if insert.replace_into { "REPLACE" } else { "INSERT" };
+                write(self.writer().insert(&mut insert)?, command)
+            }
+            Statement::Update(mut update) => write(self.writer().update(&mut update)?, "UPDATE"),
+            Statement::Delete(mut delete) => write(self.writer().delete(&mut delete)?, "DELETE"),
+            Statement::CreateTable(create) => Plan::Change(reader.create_table(&create)?),
+            Statement::CreateIndex(create) => Plan::Change(reader.create_index(&create)?),
+            Statement::AlterTable(alter) => Plan::Change(reader.alter_table(&alter.name, &alter.operations)?),
+            Statement::Drop { object_type: ObjectType::Table, names, if_exists, .. } => {
+                Plan::Change(reader.drop_tables(&names, if_exists)?)
+            }
+            Statement::Drop { object_type: ObjectType::Index, names, table: Some(table), .. } => {
+                let name = names.first().map(|name| plain_name(name, self.database)).transpose()?;
+                Plan::Change(reader.drop_index(&name.unwrap_or_default(), &table)?)
+            }
+            Statement::Drop {
+                object_type: ObjectType::Database | ObjectType::Schema,
+                names,
+                if_exists,
+                ..
+            } => {
+                let name = names.first().map(ToString::to_string).unwrap_or_default();
+                Plan::DropDatabase { name: name.trim_matches('`').to_owned(), if_exists }
+            }
+            Statement::Truncate(truncate) => {
+                let Some(target) = truncate.table_names.first() else { return Ok(Plan::Nothing) };
+                Plan::Change(Change::Empty(reader.table(&target.name)?.name.clone()))
+            }
+            Statement::CreateDatabase { db_name, if_not_exists, .. } => {
+                Plan::CreateDatabase { name: db_name.to_string().trim_matches('`').to_owned(), if_not_exists }
+            }
+            Statement::StartTransaction { modes, .. } => {
+                let (isolation, read_only) = characteristics(&modes)?;
+                Plan::Begin { isolation, read_only }
+            }
+            Statement::Set(sqlparser::ast::Set::SetTransaction { modes, .. }) => {
+                let (isolation, read_only) = characteristics(&modes)?;
+                Plan::SetTransaction { isolation, read_only }
+            }
+            Statement::Commit { .. } => Plan::Commit,
+            Statement::Rollback { savepoint: Some(name), .. } => Plan::RollbackTo(name.value),
+            Statement::Rollback { .. } => Plan::Rollback,
+            Statement::Savepoint { name } => Plan::Savepoint(name.value),
+            Statement::ReleaseSavepoint { name } => Plan::Release(name.value),
+            Statement::Use(Use::Object(name)) => Plan::Use(name.to_string().trim_matches('`').to_owned()),
+            Statement::ShowDatabases { .. } => Plan::ShowDatabases,
+            Statement::ShowVariables { filter, .. } => Plan::ShowVariables(match filter {
+                Some(ShowStatementFilter::Like(pattern)) => Some(pattern),
+                Some(other) => return Err(MyError::unsupported(format!("SHOW VARIABLES {other}"))),
+                None => None,
+            }),
+            Statement::ShowTables { .. } => {
+                let names = self.tables.keys().map(|name| vec![Some(name.clone())]).collect();
+                Plan::Rows(vec!["Tables"], names)
+            }
+            Statement::ShowColumns { show_options, .. } => {
+                let name = show_options.show_in.and_then(|clause| clause.parent_name);
+                let name = name.ok_or_else(|| MyError::syntax("SHOW COLUMNS"))?;
+                columns(reader.table(&name)?)
+            }
+            Statement::ExplainTable { table_name, .. } => columns(reader.table(&table_name)?),
+            Statement::Kill { id, modifier } => {
+                let is_query =
+                    modifier.is_some_and(|modifier| modifier.to_string().eq_ignore_ascii_case("query"));
+                Plan::Kill { id: id as u32, is_query }
+            }
+            other => {
+                let text = other.to_string();
+                let name: Vec<&str> = text.split_whitespace().take(2).collect();
+                return Err(MyError::unsupported(name.join(" ")));
+            }
+        })
+    }
+
+    fn query(&self, mut query: Query) -> Result<Run> {
+        let access = match query.locks.first() {
+            None => Access::Read,
+            Some(lock) if lock.lock_type == LockType::Share => Access::Read,
+            Some(lock) => match lock.nonblock {
+                None => Access::Write,
+                Some(NonBlock::Nowait) => Access::WriteNowait,
+                Some(NonBlock::SkipLocked) => Access::WriteSkipLocked,
+            },
+        };
+        if matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)) {
+            return Err(MyError::unsupported("WITH before INSERT, UPDATE or DELETE"));
+        }
+        if let Some(missing) = self.missing_table(&query) {
+            return Err(MyError::no_table(self.database, &missing));
+        }
+        let aggregates = self.aggregates(&query);
+        rewrite(&mut query, self.database, self.pipes_are_concat)?;
+        Ok(Run {
+            sql: query.to_string(),
+            access,
+            command: "SELECT",
+            returns_rows: true,
+            table: None,
+            aggregates,
+        })
+    }
+
+    /// Which columns are sums and averages of what.
+    fn aggregates(&self, query: &Query) -> Vec<Option<Aggregate>> {
+        let SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
+        let aggregate = |item: &SelectItem| {
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+                return None;
+            };
+            let Expr::Function(function) = expr else { return None };
+            let name = function.name.to_string().to_ascii_uppercase();
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &list.args[..] else { return None };
+            let column = match argument {
+                Expr::Identifier(name) => Some(name),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            let scale = column.and_then(|name| {
+                let column = self.tables.values().find_map(|table| table.column(&name.value))?;
+                match column.ty.kind {
+                    Kind::Decimal { scale, .. } => Some(scale),
+                    Kind::Integer { .. } | Kind::Boolean => Some(0),
+                    _ => None,
+                }
+            });
+            matches!(name.as_str(), "SUM" | "AVG").then_some(Aggregate { is_average: name == "AVG", scale })
+        };
+        select.projection.iter().map(aggregate).collect()
+    }
+
+    /// A table that is named, and is neither there nor a part of the query.
+    fn missing_table(&self, query: &Query) -> Option<String> {
+        let own: Vec<String> = query
+            .with
+            .iter()
+            .flat_map(|with| &with.cte_tables)
+            .map(|table| table.alias.name.value.to_ascii_lowercase())
+            .collect();
+        let mut missing = None;
+        let _: std::ops::ControlFlow<()> = sqlparser::ast::visit_relations(query, |name| {
+            if let Ok(plain) = plain_name(name, self.database) {
+                let is_own = own.contains(&plain.to_ascii_lowercase()) || plain.eq_ignore_ascii_case("dual");
+                if !is_own && query.with.is_none() && !self.tables.contains_key(&plain) {
+                    missing.get_or_insert(plain);
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        missing
+    }
+
+    /// SET: variables, and what MySQL writes like variables.
+    fn set(&self, tokens: &[Token]) -> Result<Plan> {
+        let mut parts: Vec<Vec<Token>> = vec![Vec::new()];
+        let mut depth = 0;
+        for token in tokens.iter().skip_while(|token| !matches!(token, Token::Word(_))).skip(1) {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if *token == Token::Comma && depth == 0 {
+                parts.push(Vec::new());
+            } else if let Some(part) = parts.last_mut() {
+                part.push(token.clone());
+            }
+        }
+        let mut all = Vec::new();
+        for part in parts {
+            let text: String = part.iter().map(ToString::to_string).collect();
+            let text = text.trim();
+            let upper = text.to_ascii_uppercase();
+            if upper.starts_with("NAMES") || upper.starts_with("CHARACTER SET") {
+                continue;
+            }
+            let (name, value) = text.split_once('=').ok_or_else(|| MyError::syntax(text))?;
+            let name = name.trim().trim_end_matches(':').to_ascii_lowercase();
+            let name = ["session ", "global ", "local "]
+                .iter()
+                .find_map(|scope| name.strip_prefix(scope))
+                .unwrap_or(&name);
+            all.push((name.trim().trim_matches('`').to_owned(), value.trim().to_owned()));
+        }
+        Ok(Plan::Set(all))
+    }
+}
+
+fn write((sql, table): (String, String), command: &'static str) -> Plan {
+    Plan::Run(Run {
+        sql,
+        access: Access::Write,
+        command,
+        returns_rows: false,
+        table: Some(table),
+        aggregates: Vec::new(),
+    })
+}
+
+fn characteristics(modes: &[TransactionMode]) -> Result<(Option<Isolation>, Option<bool>)> {
+    let (mut isolation, mut read_only) = (None, None);
+    for mode in modes {
+        match mode {
+            TransactionMode::AccessMode(mode) => read_only = Some(*mode == TransactionAccessMode::ReadOnly),
+            // InnoDB's own default waits for others and then goes on, where a snapshot would have to give up.
+            TransactionMode::IsolationLevel(
+                TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::ReadCommitted,
+            ) => isolation = Some(Isolation::ReadCommitted),
+            TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable) => {
+                isolation = Some(Isolation::Serializable);
+            }
+            TransactionMode::IsolationLevel(level) => {
+                return Err(MyError::unsupported(format!("ISOLATION LEVEL {level}")));
+            }
+        }
+    }
+    Ok((isolation, read_only))
+}
+
+/// SHOW COLUMNS, DESCRIBE
+fn columns(table: &Table) -> Plan {
+    let row = |column: &super::schema::Column| {
+        let of = |key: &&super::schema::UniqueKey| key.columns.first() == Some(&column.name);
+        let key = match table.keys.iter().find(of) {
+            Some(key) if key.name == "PRIMARY" => "PRI",
+            Some(key) if key.columns.len() == 1 => "UNI",
+            Some(_) => "MUL",
+            None if table.indexes.iter().any(|(_, columns)| columns.first() == Some(&column.name)) => "MUL",
+            None => "",
+        };
+        let default = column.default.as_ref().map(|default| default.trim_matches('\'').to_owned());
+        let extra = if column.is_auto_increment { "auto_increment" } else { "" };
+        vec![
+            Some(column.name.clone()),
+            Some(column.ty.text.clone()),
+            Some(if column.is_not_null { "NO" } else { "YES" }.to_owned()),
+            Some(key.to_owned()),
+            default,
+            Some(extra.to_owned()),
+        ]
+    };
+    Plan::Rows(
+        vec!["Field", "Type", "Null", "Key", "Default", "Extra"],
+        table.columns.iter().map(row).collect(),
+    )
+}

@@ -1,0 +1,640 @@
+//! One client's session: variables, transactions as MySQL has them, statements from text to rows.
+//!
+//! Owns the order of steps of a statement. Must not know the wire. Invariant: a statement that fails leaves what the
+//! transaction did before it, unless the error ends the transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use opensrv_mysql::{Column, ErrorKind};
+use rusqlite::Connection;
+
+use super::ddl::Change;
+use super::error::{MyError, Result};
+use super::functions::{self, Counters, State, with};
+use super::locks;
+use super::plan::{Aggregate, Plan, Planner, Run, Tokens};
+use super::schema::{self, Table, Tables, quote};
+use super::types::{ColumnType, Kind};
+use crate::engine::{Batch, Cluster, Isolation, Reason, Session as Engine, SqlError, Status, Value, Work};
+
+/// What a statement answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// How many rows were changed, and the first number that AUTO_INCREMENT gave.
+    Done { affected_rows: u64, last_insert_id: u64 },
+    /// Rows come by [`Session::next_rows`]; these are here already.
+    Rows { columns: Vec<ResultColumn>, first: Batch },
+}
+
+/// A column of a result.
+#[derive(Clone, Debug)]
+pub(super) struct ResultColumn {
+    pub(super) ty: ColumnType,
+    pub(super) wire: Column,
+}
+
+/// A savepoint around each statement of a transaction.
+const STATEMENT: &str = "\u{1}statement";
+
+/// A client's session.
+pub(super) struct Session {
+    engine: Engine,
+    cluster: Arc<Cluster>,
+    counters: Arc<Counters>,
+    pub(super) state: State,
+    tables: Arc<Tables>,
+    schema_version: i64,
+    variables: BTreeMap<String, Option<String>>,
+    next_isolation: Option<Isolation>,
+    next_read_only: Option<bool>,
+}
+
+impl Session {
+    /// A session on `engine`, which belongs to nobody yet.
+    pub(super) async fn new(
+        mut engine: Engine,
+        counters: Arc<Counters>,
+        state: State,
+        variables: BTreeMap<String, Option<String>>,
+    ) -> Result<Session> {
+        let (own, own_counters, shared) =
+            (Arc::clone(&state), Arc::clone(&counters), Arc::clone(&engine.shared));
+        let ready = engine.inspect(move |connection| {
+            connection.pragma_update(None, "case_sensitive_like", false)?;
+            functions::register(connection, &own, &own_counters)?;
+            locks::register(connection, &shared)
+        });
+        let database = with(&state, |state| state.database.clone());
+        ready.await.map_err(|error| MyError::of(&error, &database, &Tables::new(), false))?;
+        engine.lock_timeout = Some(std::time::Duration::from_secs(50));
+        let cluster = Arc::clone(engine.cluster());
+        Ok(Session {
+            engine,
+            cluster,
+            counters,
+            state,
+            tables: Arc::default(),
+            schema_version: -1,
+            variables,
+            next_isolation: None,
+            next_read_only: None,
+        })
+    }
+
+    /// The session as others see it.
+    pub(super) fn shared(&self) -> &Arc<crate::engine::Shared> {
+        &self.engine.shared
+    }
+
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.engine.status() != Status::Idle
+    }
+
+    pub(super) fn is_autocommit(&self) -> bool {
+        self.variables.get("autocommit").and_then(Option::as_deref) != Some("0")
+    }
+
+    fn database(&self) -> String {
+        with(&self.state, |state| state.database.clone())
+    }
+
+    fn failure(&self, error: &SqlError, is_delete: bool) -> MyError {
+        MyError::of(error, &self.database(), &self.tables, is_delete)
+    }
+
+    /// Looks whether the tables are still those that are known here.
+    async fn refresh(&mut self) -> Result<()> {
+        let known = self.schema_version;
+        let looked = self.engine.inspect(move |connection| {
+            let version: i64 = connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+            let tables = if version == known { None } else { Some(schema::load(connection)?) };
+            Ok((version, tables))
+        });
+        let (version, tables) = looked.await.map_err(|error| self.failure(&error, false))?;
+        if let Some(tables) = tables {
+            (self.schema_version, self.tables) = (version, Arc::new(tables));
+        }
+        Ok(())
+    }
+
+    fn planner<R>(&self, f: impl FnOnce(&Planner<'_>) -> R) -> R {
+        let database = self.database();
+        let sql_mode = self.variables.get("sql_mode").and_then(Option::as_deref).unwrap_or_default();
+        let variable = |name: &str| match name {
+            "last_insert_id" | "identity" => {
+                Some(Some(with(&self.state, |state| state.last_insert_id).to_string()))
+            }
+            name => self.variables.get(name).cloned().or(name.starts_with('@').then_some(None)),
+        };
+        f(&Planner {
+            database: &database,
+            tables: &self.tables,
+            pipes_are_concat: sql_mode.contains("PIPES_AS_CONCAT") || sql_mode.contains("ANSI"),
+            variable: &variable,
+        })
+    }
+
+    /// Splits a text into its statements.
+    pub(super) fn split(text: &str) -> Result<Vec<String>> {
+        use sqlparser::tokenizer::{Token, Tokenizer};
+        let dialect = sqlparser::dialect::MySqlDialect {};
+        let tokens = Tokenizer::new(&dialect, text).with_unescape(false).tokenize();
+        let tokens = tokens.map_err(|_| MyError::syntax(text))?;
+        let statements = tokens
+            .split(|token| *token == Token::SemiColon)
+            .map(|tokens| tokens.iter().map(ToString::to_string).collect::<String>().trim().to_owned());
+        let all: Vec<String> = statements.filter(|text| !text.is_empty()).collect();
+        if all.is_empty() {
+            return Err(MyError::new(ErrorKind::ER_EMPTY_QUERY, "Query was empty"));
+        }
+        Ok(all)
+    }
+
+    /// What a text that is to be executed later needs and gives: how many parameters, which columns.
+    pub(super) async fn prepare(&mut self, text: &str) -> Result<(usize, Vec<ResultColumn>)> {
+        self.refresh().await?;
+        let tokens: Tokens = self.planner(|planner| planner.tokens(text))?;
+        let parameters = tokens.parameters;
+        let plan = self.planner(|planner| planner.plan(tokens, text))?;
+        let columns = match &plan {
+            Plan::Run(run) if run.returns_rows => self.describe(&run.sql).await?,
+            Plan::Run(run) => {
+                // Finds unknown columns now, as MySQL does.
+                self.describe(&run.sql).await?;
+                Vec::new()
+            }
+            Plan::Rows(names, _) => names.iter().map(|name| text_column(name)).collect(),
+            _ => Vec::new(),
+        };
+        Ok((parameters, columns))
+    }
+
+    /// The columns of a statement of SQLite's.
+    async fn describe(&mut self, sql: &str) -> Result<Vec<ResultColumn>> {
+        let sql = sql.to_owned();
+        let described = self.engine.inspect(move |connection| {
+            let statement = connection.prepare_cached(&sql)?;
+            let columns = statement.columns_with_metadata();
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            Ok(columns
+                .iter()
+                .map(|column| {
+                    (column.name().to_owned(), owned(column.table_name()), owned(column.origin_name()))
+                })
+                .collect::<Vec<_>>())
+        });
+        let described = described.await.map_err(|error| self.failure(&error, false))?;
+        let column = |(name, table, origin): (String, Option<String>, Option<String>)| {
+            let table = table.and_then(|table| self.tables.get(&table));
+            let origin = table.zip(origin).and_then(|(table, origin)| Some((table, table.column(&origin)?)));
+            match origin {
+                Some((table, column)) => {
+                    ResultColumn { wire: column.ty.column(&table.name, &name, false), ty: column.ty.clone() }
+                }
+                None => text_column(&name),
+            }
+        };
+        Ok(described.into_iter().map(column).collect())
+    }
+
+    /// Runs a statement.
+    pub(super) async fn execute(&mut self, text: &str, params: Vec<Value>) -> Result<Answer> {
+        self.engine.begin_statement(text);
+        let now_us = chrono_now_us();
+        with(&self.state, |state| (state.statement_us, state.first_generated) = (now_us, None));
+        let result = self.run_text(text, params).await;
+        if !matches!(result, Ok(Answer::Rows { .. })) {
+            self.engine.end_statement();
+        }
+        result
+    }
+
+    async fn run_text(&mut self, text: &str, params: Vec<Value>) -> Result<Answer> {
+        self.refresh().await?;
+        let tokens = self.planner(|planner| planner.tokens(text))?;
+        if tokens.parameters > params.len() {
+            return Err(MyError::new(
+                ErrorKind::ER_WRONG_ARGUMENTS,
+                "Incorrect arguments to mysqld_stmt_execute",
+            ));
+        }
+        match self.planner(|planner| planner.plan(tokens, text))? {
+            Plan::Run(run) => self.run(run, params).await,
+            plan => self.do_other(plan).await,
+        }
+    }
+
+    async fn do_other(&mut self, plan: Plan) -> Result<Answer> {
+        match plan {
+            Plan::Nothing | Plan::Run(_) => {}
+            Plan::Change(change) => self.change(change).await?,
+            Plan::Begin { isolation, read_only } => {
+                self.commit().await?;
+                self.begin(isolation, read_only)?;
+            }
+            Plan::Commit => self.commit().await?,
+            Plan::Rollback => self.engine.rollback().await,
+            Plan::Savepoint(name) => {
+                if self.is_in_transaction() {
+                    let made = self.engine.savepoint(&name).await;
+                    made.map_err(|error| self.failure(&error, false))?;
+                }
+            }
+            Plan::RollbackTo(name) => {
+                let undone = self.engine.rollback_to(&name).await;
+                undone.map_err(|error| self.missing_savepoint(&name, &error))?;
+            }
+            Plan::Release(name) => {
+                let released = self.engine.release(&name).await;
+                released.map_err(|error| self.missing_savepoint(&name, &error))?;
+            }
+            Plan::Set(all) => {
+                for (name, expression) in all {
+                    self.set(&name, &expression).await?;
+                }
+            }
+            Plan::SetTransaction { isolation, read_only } => {
+                (self.next_isolation, self.next_read_only) = (isolation, read_only);
+            }
+            Plan::Use(name) => self.use_database(&name).await?,
+            Plan::CreateDatabase { name, if_not_exists } => {
+                if self.cluster.database(&name).is_none() {
+                    let made = self.cluster.create_database(&name).await;
+                    made.map_err(|error| self.failure(&error, false))?;
+                } else if !if_not_exists {
+                    let message = format!("Can't create database '{name}'; database exists");
+                    return Err(MyError::new(ErrorKind::ER_DB_CREATE_EXISTS, message));
+                }
+            }
+            Plan::DropDatabase { name, if_exists } => {
+                if self.cluster.database(&name).is_some() {
+                    let gone = self.cluster.drop_database(&name).await;
+                    gone.map_err(|error| self.failure(&error, false))?;
+                } else if !if_exists {
+                    let message = format!("Can't drop database '{name}'; database doesn't exist");
+                    return Err(MyError::new(ErrorKind::ER_DB_DROP_EXISTS, message));
+                }
+            }
+            Plan::ShowDatabases => {
+                let names = self.cluster.names().into_iter().map(|name| vec![Some(name)]).collect();
+                return Ok(rows(&["Database"], names));
+            }
+            Plan::ShowVariables(pattern) => return Ok(self.show_variables(pattern.as_deref())),
+            Plan::Rows(names, all) => return Ok(rows(&names, all)),
+            Plan::Kill { id, is_query } => {
+                let Some(other) = self.cluster.backends.find(id as i32) else {
+                    return Err(MyError::new(
+                        ErrorKind::ER_NO_SUCH_THREAD,
+                        format!("Unknown thread id: {id}"),
+                    ));
+                };
+                other.cancel(if is_query { Reason::UserRequest } else { Reason::Terminate });
+            }
+        }
+        Ok(Answer::Done { affected_rows: 0, last_insert_id: 0 })
+    }
+
+    fn missing_savepoint(&self, name: &str, error: &SqlError) -> MyError {
+        match error.condition.sqlstate() {
+            "25P01" | "3B001" => {
+                MyError::new(ErrorKind::ER_SP_DOES_NOT_EXIST, format!("SAVEPOINT {name} does not exist"))
+            }
+            _ => self.failure(error, false),
+        }
+    }
+
+    fn begin(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
+        let isolation = isolation.or(self.next_isolation.take());
+        let read_only = read_only.or(self.next_read_only.take());
+        self.engine.begin(isolation, read_only).map(drop).map_err(|error| self.failure(&error, false))
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.engine.commit().await.map(drop).map_err(|error| self.failure(&error, false))
+    }
+
+    /// Runs a statement of SQLite's, in the transaction that there is, or in one of its own.
+    async fn run(&mut self, run: Run, params: Vec<Value>) -> Result<Answer> {
+        if !self.is_in_transaction() && !self.is_autocommit() {
+            self.begin(None, None)?;
+        }
+        self.prepare_counter(run.table.as_deref()).await?;
+        let described = if run.returns_rows { self.describe(&run.sql).await? } else { Vec::new() };
+        let is_explicit = self.is_in_transaction();
+        if is_explicit {
+            let made = self.engine.savepoint(STATEMENT).await;
+            made.map_err(|error| self.failure(&error, false))?;
+        }
+        let key = run.table.clone().map(|table| ("public".to_owned(), table));
+        let work =
+            Work { sql: run.sql.clone(), params, access: run.access, target: key, command: run.command };
+        let is_delete = run.command == "DELETE";
+        if !run.returns_rows {
+            return match self.engine.execute(work).await {
+                Ok(changed) => {
+                    self.finish(is_explicit).await?;
+                    let id = with(&self.state, |state| {
+                        state.row_count = changed as i64;
+                        let first = state.first_generated.take();
+                        state.last_insert_id = first.unwrap_or(state.last_insert_id);
+                        first
+                    });
+                    Ok(Answer::Done { affected_rows: changed, last_insert_id: id.unwrap_or(0) as u64 })
+                }
+                Err(error) => Err(self.undo(&error, is_explicit, is_delete).await),
+            };
+        }
+        let first = match self.engine.start(work).await {
+            Ok(()) => self.engine.next_batch().await,
+            Err(error) => Err(error),
+        };
+        match first {
+            Ok(Ok(first)) => Ok(Answer::Rows { columns: typed(described, &first, &run.aggregates), first }),
+            Ok(Err(_)) => {
+                self.finish(is_explicit).await?;
+                self.engine.end_statement();
+                Ok(Answer::Rows { columns: described, first: Batch::new() })
+            }
+            Err(error) => Err(self.undo(&error, is_explicit, false).await),
+        }
+    }
+
+    /// More rows of the statement that runs; none at its end.
+    pub(super) async fn next_rows(&mut self) -> Result<Batch> {
+        let is_explicit = self.is_in_transaction();
+        match self.engine.next_batch().await {
+            Ok(Ok(batch)) => Ok(batch),
+            Ok(Err(_)) => {
+                self.finish(is_explicit).await?;
+                self.engine.end_statement();
+                Ok(Batch::new())
+            }
+            Err(error) => {
+                let error = self.undo(&error, is_explicit, false).await;
+                self.engine.end_statement();
+                Err(error)
+            }
+        }
+    }
+
+    /// The statement is done well.
+    async fn finish(&mut self, is_explicit: bool) -> Result<()> {
+        if is_explicit {
+            let released = self.engine.release(STATEMENT).await;
+            // One that nothing was asked of after its end has none any more.
+            return released.or(Ok(())).map_err(|error: SqlError| self.failure(&error, false));
+        }
+        self.commit().await
+    }
+
+    /// The statement failed: what it did is undone, what came before it stays.
+    async fn undo(&mut self, error: &SqlError, is_explicit: bool, is_delete: bool) -> MyError {
+        let failure = self.failure(error, is_delete);
+        if failure.kind == ErrorKind::ER_LOCK_DEADLOCK || failure.is_fatal {
+            self.engine.rollback().await;
+        } else if is_explicit {
+            // Where SQLite has rolled back everything, there is no savepoint to go back to.
+            match self.engine.rollback_to(STATEMENT).await {
+                Ok(()) => drop(self.engine.release(STATEMENT).await),
+                Err(_) => self.engine.rollback().await,
+            }
+        } else {
+            self.engine.rollback().await;
+        }
+        with(&self.state, |state| (state.row_count, state.first_generated) = (-1, None));
+        failure
+    }
+
+    /// Finds where AUTO_INCREMENT goes on, for a table that nobody has asked since the server began.
+    async fn prepare_counter(&mut self, table: Option<&str>) -> Result<()> {
+        let Some(table) = table.and_then(|table| self.tables.get(table)) else { return Ok(()) };
+        let Some(column) = table.auto_column() else { return Ok(()) };
+        let name = format!("{}.{}", self.database(), table.name);
+        if self.counters.is_known(&name) {
+            return Ok(());
+        }
+        let sql = format!("SELECT max({}) FROM {}", quote(&column.name), quote(&table.name));
+        let least = table.next_auto;
+        let found = self
+            .engine
+            .inspect(move |connection| connection.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)));
+        let found = found.await.map_err(|error| self.failure(&error, false))?;
+        self.counters.begin(&name, found.unwrap_or(0).saturating_add(1).max(least));
+        Ok(())
+    }
+
+    /// Changes tables: outside of every transaction, as MySQL does.
+    async fn change(&mut self, change: Change) -> Result<()> {
+        self.commit().await?;
+        let database = self.database();
+        let gone: Vec<String> = match &change {
+            Change::Nothing => return Ok(()),
+            Change::Drop(names) => names.clone(),
+            Change::Empty(name) => vec![name.clone()],
+            Change::Create(table) => vec![table.name.clone()],
+            Change::Rebuild { .. } => Vec::new(),
+        };
+        for name in &gone {
+            self.counters.forget(&format!("{database}.{name}"));
+        }
+        let done =
+            self.engine.change("ALTER", None, move |connection| apply(connection, &change).map(|()| None));
+        if let Err(error) = done.await {
+            let failure = self.failure(&error, false);
+            self.engine.rollback().await;
+            return Err(failure);
+        }
+        self.commit().await
+    }
+
+    async fn set(&mut self, name: &str, expression: &str) -> Result<()> {
+        let plain =
+            name.trim_start_matches("@@").trim_start_matches("session.").trim_start_matches("global.");
+        let is_word = expression.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let value = match expression.to_ascii_uppercase().as_str() {
+            "ON" | "TRUE" => Some("1".to_owned()),
+            "OFF" | "FALSE" => Some("0".to_owned()),
+            "NULL" | "DEFAULT" => None,
+            _ if is_word && !expression.starts_with(|c: char| c.is_ascii_digit()) => {
+                Some(expression.to_owned())
+            }
+            _ => self.evaluate(expression).await?,
+        };
+        match (plain, value.as_deref()) {
+            ("autocommit", Some("1")) => self.commit().await?,
+            ("transaction_isolation" | "tx_isolation", Some(level)) => {
+                self.engine.default_isolation = match level.to_ascii_uppercase().as_str() {
+                    "SERIALIZABLE" => Isolation::Serializable,
+                    "REPEATABLE-READ" | "READ-COMMITTED" => Isolation::ReadCommitted,
+                    other => return Err(MyError::unsupported(format!("isolation level {other}"))),
+                };
+            }
+            ("innodb_lock_wait_timeout", Some(seconds)) => {
+                let seconds = seconds.parse().unwrap_or(50);
+                self.engine.lock_timeout = Some(std::time::Duration::from_secs(seconds));
+            }
+            ("max_execution_time", Some(millis)) => {
+                let millis = millis.parse().unwrap_or(0);
+                self.engine.statement_timeout =
+                    (millis > 0).then(|| std::time::Duration::from_millis(millis));
+            }
+            ("time_zone", Some(zone)) if !matches!(zone, "+00:00" | "UTC" | "SYSTEM") => {
+                return Err(MyError::unsupported(format!("time_zone = '{zone}'")));
+            }
+            (name, _) if !name.starts_with('@') && !self.variables.contains_key(name) => {
+                let message = format!("Unknown system variable '{name}'");
+                return Err(MyError::new(ErrorKind::ER_UNKNOWN_SYSTEM_VARIABLE, message));
+            }
+            _ => {}
+        }
+        self.variables.insert(plain.to_owned(), value);
+        Ok(())
+    }
+
+    /// The value of an expression.
+    async fn evaluate(&mut self, expression: &str) -> Result<Option<String>> {
+        let text = format!("SELECT {expression}");
+        let tokens = self.planner(|planner| planner.tokens(&text))?;
+        let Plan::Run(run) = self.planner(|planner| planner.plan(tokens, &text))? else {
+            return Err(MyError::syntax(expression));
+        };
+        let sql = run.sql;
+        let value = self
+            .engine
+            .inspect(move |connection| connection.query_row(&sql, [], |row| row.get::<_, Value>(0)));
+        let value = value.await.map_err(|error| self.failure(&error, false))?;
+        Ok(if value == Value::Null { None } else { Some(functions::text(&value)) })
+    }
+
+    fn show_variables(&self, pattern: Option<&str>) -> Answer {
+        let fits = |name: &str| pattern.is_none_or(|pattern| like(pattern, name));
+        let own = self.variables.iter().filter(|(name, _)| !name.starts_with('@') && fits(name));
+        let all = own.map(|(name, value)| vec![Some(name.clone()), Some(value.clone().unwrap_or_default())]);
+        rows(&["Variable_name", "Value"], all.collect())
+    }
+
+    /// Goes on in another database.
+    pub(super) async fn use_database(&mut self, name: &str) -> Result<()> {
+        if self.database() == name {
+            return Ok(());
+        }
+        match self.cluster.database(name) {
+            None => Err(MyError::new(ErrorKind::ER_BAD_DB_ERROR, format!("Unknown database '{name}'"))),
+            Some(_) => Err(MyError::unsupported("USE of another database than the connection's")),
+        }
+    }
+
+    /// Ends the session.
+    pub(super) async fn close(self) {
+        self.engine.close().await;
+    }
+}
+
+/// Does what a definition says; SQLite's own transaction is around it.
+fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
+    connection.execute_batch(schema::SYSTEM_TABLE)?;
+    match change {
+        Change::Nothing => {}
+        Change::Create(table) => {
+            connection.execute_batch(&table.create(&table.name))?;
+            indexes(connection, table)?;
+            schema::save(connection, table)?;
+        }
+        Change::Drop(names) => {
+            for name in names {
+                connection.execute_batch(&format!("DROP TABLE {}", quote(name)))?;
+                schema::forget(connection, name)?;
+            }
+        }
+        Change::Empty(name) => connection.execute_batch(&format!("DELETE FROM {}", quote(name)))?,
+        Change::Rebuild { old, new, columns } => {
+            // SQLite's documented way; keys of other tables go on meaning the name.
+            let scratch = format!("{old}\u{1}new");
+            connection.execute_batch("PRAGMA defer_foreign_keys = ON; PRAGMA legacy_alter_table = ON")?;
+            connection.execute_batch(&new.create(&scratch))?;
+            let names: Vec<String> = columns.iter().map(|(name, _)| quote(name)).collect();
+            let values: Vec<&str> = columns.iter().map(|(_, value)| value.as_str()).collect();
+            let (names, values) = (names.join(", "), values.join(", "));
+            let (from, to) = (quote(old), quote(&scratch));
+            connection.execute_batch(&format!("INSERT INTO {to} ({names}) SELECT {values} FROM {from}"))?;
+            connection.execute_batch(&format!(
+                "DROP TABLE {from}; ALTER TABLE {to} RENAME TO {}",
+                quote(&new.name)
+            ))?;
+            connection.execute_batch("PRAGMA legacy_alter_table = OFF")?;
+            indexes(connection, new)?;
+            schema::forget(connection, old)?;
+            schema::save(connection, new)?;
+        }
+    }
+    Ok(())
+}
+
+fn indexes(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    table.create_indexes().iter().try_for_each(|index| connection.execute_batch(index))
+}
+
+fn text_column(name: &str) -> ResultColumn {
+    let ty = ColumnType::of_value(&Value::Null);
+    ResultColumn { wire: ty.column("", name, false), ty }
+}
+
+/// Expressions get the type of their first value.
+fn typed(
+    mut columns: Vec<ResultColumn>,
+    rows: &Batch,
+    aggregates: &[Option<Aggregate>],
+) -> Vec<ResultColumn> {
+    let has_all = aggregates.len() == columns.len();
+    for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| column.wire.table.is_empty()) {
+        let value = rows.iter().map(|row| &row[at]).find(|value| **value != Value::Null);
+        if let Some(value) = value {
+            column.ty = ColumnType::of_value(value);
+            if matches!(column.ty.kind, Kind::Integer { .. })
+                && rows.iter().any(|row| matches!(row[at], Value::Real(_)))
+            {
+                column.ty = ColumnType::of_value(&Value::Real(0.0));
+            }
+            if let Some(aggregate) = aggregates.get(at).copied().flatten().filter(|_| has_all) {
+                let scale = aggregate.scale.or(matches!(value, Value::Integer(_)).then_some(0));
+                if let Some(scale) = scale.map(|scale| if aggregate.is_average { scale + 4 } else { scale }) {
+                    let text = format!("decimal(65,{scale})");
+                    column.ty = ColumnType { kind: Kind::Decimal { precision: 65, scale }, text };
+                }
+            }
+            column.wire = column.ty.column("", &column.wire.column.clone(), false);
+        }
+    }
+    columns
+}
+
+fn rows(names: &[&str], all: Vec<Vec<Option<String>>>) -> Answer {
+    let value = |value: Option<String>| value.map_or(Value::Null, Value::Text);
+    let first = all.into_iter().map(|row| row.into_iter().map(value).collect()).collect();
+    Answer::Rows { columns: names.iter().map(|name| text_column(name)).collect(), first }
+}
+
+/// LIKE with `%` and `_`, for names.
+fn like(pattern: &str, text: &str) -> bool {
+    let (mut pattern_chars, mut text_chars) = (pattern.chars(), text.chars());
+    match pattern_chars.next() {
+        None => text.is_empty(),
+        Some('%') => {
+            let rest = pattern_chars.as_str();
+            (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| like(rest, &text[at..]))
+        }
+        Some(own) => text_chars.next().is_some_and(|c| {
+            (own == '_' || own.eq_ignore_ascii_case(&c)) && like(pattern_chars.as_str(), text_chars.as_str())
+        }),
+    }
+}
+
+fn chrono_now_us() -> i64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server reads its machine's clock, which the world has made"
+    )]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as i64)
+}
