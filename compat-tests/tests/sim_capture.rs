@@ -223,6 +223,7 @@ async fn trouble() {
             // Fragments, of the sender's and of the way's own making.
             socket.send_to(&[2; 4000], (ip, 7)).await.expect("sent");
             socket.send_to(&[3; 1400], (ip, 7)).await.expect("sent");
+            socket.send_to(&[4; 100], (ip, 7)).await.expect("sent");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         // Nobody there.

@@ -38,7 +38,7 @@ pub struct LinkConfig {
     /// The correlation (0 to 1) of leaving the order with that of the packet before.
     pub reorder_correlation: f64,
     /// The probability (0 to 1) that one bit of a UDP datagram's data is changed, and that nobody notices but the
-    /// application: no checksum is looked at.
+    /// application: no checksum is looked at. Fragments are left alone.
     pub corrupt: f64,
     /// The same of a TCP segment's data.
     pub corrupt_segments: f64,
