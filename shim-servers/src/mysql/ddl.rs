@@ -290,27 +290,11 @@ impl Reader<'_> {
         for operation in operations {
             match operation {
                 AlterTableOperation::AddColumn { column_def, .. } => {
-                    let column = self.column(column_def, &mut table)?;
-                    if table.column(&column.name).is_some() {
-                        return Err(duplicate_column(&column.name));
-                    }
-                    if column.is_not_null && column.default.is_none() && column.generated.is_none() {
-                        columns.push((column.name.clone(), implicit_default(&column).to_owned()));
-                    }
-                    table.columns.push(column);
+                    self.add_column(&mut table, &mut columns, column_def)?;
                 }
                 AlterTableOperation::DropColumn { column_names, .. } => {
                     for name in column_names {
-                        let before = table.columns.len();
-                        table.columns.retain(|column| !column.name.eq_ignore_ascii_case(&name.value));
-                        if table.columns.len() == before {
-                            let message =
-                                format!("Can't DROP '{}'; check that column/key exists", name.value);
-                            return Err(MyError::new(ErrorKind::ER_CANT_DROP_FIELD_OR_KEY, message));
-                        }
-                        columns.retain(|(column, _)| !column.eq_ignore_ascii_case(&name.value));
-                        table.keys.retain(|key| !key.columns.contains(&name.value));
-                        table.indexes.retain(|(_, columns)| !columns.contains(&name.value));
+                        drop_column(&mut table, &mut columns, &name.value)?;
                     }
                 }
                 AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
@@ -349,6 +333,23 @@ impl Reader<'_> {
             }
         }
         Ok(Change::Rebuild { old, new: Box::new(table), columns })
+    }
+
+    fn add_column(
+        &self,
+        table: &mut Table,
+        columns: &mut Vec<(String, String)>,
+        definition: &ColumnDef,
+    ) -> Result<()> {
+        let column = self.column(definition, table)?;
+        if table.column(&column.name).is_some() {
+            return Err(duplicate_column(&column.name));
+        }
+        if column.is_not_null && column.default.is_none() && column.generated.is_none() {
+            columns.push((column.name.clone(), implicit_default(&column).to_owned()));
+        }
+        table.columns.push(column);
+        Ok(())
     }
 
     fn change_column(
@@ -400,6 +401,19 @@ fn drop_key(table: &mut Table, name: &str) -> Result<()> {
     }
     table.keys.retain(|key| key.name != name);
     table.indexes.retain(|(own, _)| own != name);
+    Ok(())
+}
+
+fn drop_column(table: &mut Table, columns: &mut Vec<(String, String)>, name: &str) -> Result<()> {
+    let before = table.columns.len();
+    table.columns.retain(|column| !column.name.eq_ignore_ascii_case(name));
+    if table.columns.len() == before {
+        let message = format!("Can't DROP '{name}'; check that column/key exists");
+        return Err(MyError::new(ErrorKind::ER_CANT_DROP_FIELD_OR_KEY, message));
+    }
+    columns.retain(|(column, _)| !column.eq_ignore_ascii_case(name));
+    table.keys.retain(|key| !key.columns.iter().any(|column| column == name));
+    table.indexes.retain(|(_, columns)| !columns.iter().any(|column| column == name));
     Ok(())
 }
 

@@ -21,19 +21,23 @@
 //! * Errors that came after MySQL 5.7 (such as 3819, a broken `CHECK`) arrive with the number 1105 and their own words, and
 //!   the value is left out of "Duplicate entry".
 
+mod apply;
 mod connection;
 mod ddl;
 mod dml;
 mod error;
 mod functions;
 mod locks;
+mod names;
 mod password;
 mod plan;
+mod result;
 mod rewrite;
 mod schema;
 mod session;
 mod temporal;
 mod types;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::error::Error;

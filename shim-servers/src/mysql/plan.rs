@@ -193,7 +193,7 @@ impl Planner<'_> {
     }
 
     fn statement(&self, statement: Statement) -> Result<Plan> {
-        let reader = Reader { database: self.database, tables: self.tables };
+        let reader = self.reader();
         Ok(match statement {
             Statement::Query(query) => Plan::Run(self.query(*query)?),
             Statement::Insert(mut insert) => {
@@ -228,6 +228,13 @@ impl Planner<'_> {
             Statement::CreateDatabase { db_name, if_not_exists, .. } => {
                 Plan::CreateDatabase { name: db_name.to_string().trim_matches('`').to_owned(), if_not_exists }
             }
+            other => self.transaction_or_show(other)?,
+        })
+    }
+
+    /// What changes no data: transactions, and looking at the server.
+    fn transaction_or_show(&self, statement: Statement) -> Result<Plan> {
+        Ok(match statement {
             Statement::StartTransaction { modes, .. } => {
                 let (isolation, read_only) = characteristics(&modes)?;
                 Plan::Begin { isolation, read_only }
@@ -255,9 +262,9 @@ impl Planner<'_> {
             Statement::ShowColumns { show_options, .. } => {
                 let name = show_options.show_in.and_then(|clause| clause.parent_name);
                 let name = name.ok_or_else(|| MyError::syntax("SHOW COLUMNS"))?;
-                columns(reader.table(&name)?)
+                columns(self.reader().table(&name)?)
             }
-            Statement::ExplainTable { table_name, .. } => columns(reader.table(&table_name)?),
+            Statement::ExplainTable { table_name, .. } => columns(self.reader().table(&table_name)?),
             Statement::Kill { id, modifier } => {
                 let is_query =
                     modifier.is_some_and(|modifier| modifier.to_string().eq_ignore_ascii_case("query"));
@@ -269,6 +276,10 @@ impl Planner<'_> {
                 return Err(MyError::unsupported(name.join(" ")));
             }
         })
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { database: self.database, tables: self.tables }
     }
 
     fn query(&self, mut query: Query) -> Result<Run> {

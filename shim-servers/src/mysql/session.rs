@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use opensrv_mysql::{Column, ErrorKind};
-use rusqlite::Connection;
 
+use super::apply::apply;
 use super::ddl::Change;
 use super::error::{MyError, Result};
 use super::functions::{self, Counters, State, with};
 use super::locks;
-use super::plan::{Hint, Plan, Planner, Run, Tokens};
-use super::schema::{self, Table, Tables, quote};
-use super::types::{ColumnType, Kind};
+use super::plan::{Plan, Planner, Run, Tokens};
+use super::result::{rows, text_column, typed};
+use super::schema::{self, Tables, quote};
+use super::types::ColumnType;
 use crate::engine::{Batch, Cluster, Isolation, Reason, Session as Engine, SqlError, Status, Value, Work};
 
 /// What a statement answers.
@@ -39,13 +40,13 @@ const STATEMENT: &str = "\u{1}statement";
 
 /// A client's session.
 pub(super) struct Session {
-    engine: Engine,
+    pub(super) engine: Engine,
     cluster: Arc<Cluster>,
     counters: Arc<Counters>,
     pub(super) state: State,
     tables: Arc<Tables>,
     schema_version: i64,
-    variables: BTreeMap<String, Option<String>>,
+    pub(super) variables: BTreeMap<String, Option<String>>,
     next_isolation: Option<Isolation>,
     next_read_only: Option<bool>,
 }
@@ -95,11 +96,11 @@ impl Session {
         self.variables.get("autocommit").and_then(Option::as_deref) != Some("0")
     }
 
-    fn database(&self) -> String {
+    pub(super) fn database(&self) -> String {
         with(&self.state, |state| state.database.clone())
     }
 
-    fn failure(&self, error: &SqlError, is_delete: bool) -> MyError {
+    pub(super) fn failure(&self, error: &SqlError, is_delete: bool) -> MyError {
         MyError::of(error, &self.database(), &self.tables, is_delete)
     }
 
@@ -118,7 +119,7 @@ impl Session {
         Ok(())
     }
 
-    fn planner<R>(&self, f: impl FnOnce(&Planner<'_>) -> R) -> R {
+    pub(super) fn planner<R>(&self, f: impl FnOnce(&Planner<'_>) -> R) -> R {
         let database = self.database();
         let sql_mode = self.variables.get("sql_mode").and_then(Option::as_deref).unwrap_or_default();
         let variable = |name: &str| match name {
@@ -310,7 +311,7 @@ impl Session {
         self.engine.begin(isolation, read_only).map(drop).map_err(|error| self.failure(&error, false))
     }
 
-    async fn commit(&mut self) -> Result<()> {
+    pub(super) async fn commit(&mut self) -> Result<()> {
         self.engine.commit().await.map(drop).map_err(|error| self.failure(&error, false))
     }
 
@@ -448,72 +449,6 @@ impl Session {
         self.commit().await
     }
 
-    async fn set(&mut self, name: &str, expression: &str) -> Result<()> {
-        let plain =
-            name.trim_start_matches("@@").trim_start_matches("session.").trim_start_matches("global.");
-        let is_word = expression.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let value = match expression.to_ascii_uppercase().as_str() {
-            "ON" | "TRUE" => Some("1".to_owned()),
-            "OFF" | "FALSE" => Some("0".to_owned()),
-            "NULL" | "DEFAULT" => None,
-            _ if is_word && !expression.starts_with(|c: char| c.is_ascii_digit()) => {
-                Some(expression.to_owned())
-            }
-            _ => self.evaluate(expression).await?,
-        };
-        match (plain, value.as_deref()) {
-            ("autocommit", Some("1")) => self.commit().await?,
-            ("transaction_isolation" | "tx_isolation", Some(level)) => {
-                self.engine.default_isolation = match level.to_ascii_uppercase().as_str() {
-                    "SERIALIZABLE" => Isolation::Serializable,
-                    "REPEATABLE-READ" | "READ-COMMITTED" => Isolation::ReadCommitted,
-                    other => return Err(MyError::unsupported(format!("isolation level {other}"))),
-                };
-            }
-            ("innodb_lock_wait_timeout", Some(seconds)) => {
-                let seconds = seconds.parse().unwrap_or(50);
-                self.engine.lock_timeout = Some(std::time::Duration::from_secs(seconds));
-            }
-            ("max_execution_time", Some(millis)) => {
-                let millis = millis.parse().unwrap_or(0);
-                self.engine.statement_timeout =
-                    (millis > 0).then(|| std::time::Duration::from_millis(millis));
-            }
-            ("time_zone", Some(zone)) if !matches!(zone, "+00:00" | "UTC" | "SYSTEM") => {
-                return Err(MyError::unsupported(format!("time_zone = '{zone}'")));
-            }
-            (name, _) if !name.starts_with('@') && !self.variables.contains_key(name) => {
-                let message = format!("Unknown system variable '{name}'");
-                return Err(MyError::new(ErrorKind::ER_UNKNOWN_SYSTEM_VARIABLE, message));
-            }
-            _ => {}
-        }
-        self.variables.insert(plain.to_owned(), value);
-        Ok(())
-    }
-
-    /// The value of an expression.
-    async fn evaluate(&mut self, expression: &str) -> Result<Option<String>> {
-        let text = format!("SELECT {expression}");
-        let tokens = self.planner(|planner| planner.tokens(&text))?;
-        let Plan::Run(run) = self.planner(|planner| planner.plan(tokens, &text))? else {
-            return Err(MyError::syntax(expression));
-        };
-        let sql = run.sql;
-        let value = self
-            .engine
-            .inspect(move |connection| connection.query_row(&sql, [], |row| row.get::<_, Value>(0)));
-        let value = value.await.map_err(|error| self.failure(&error, false))?;
-        Ok(if value == Value::Null { None } else { Some(functions::text(&value)) })
-    }
-
-    fn show_variables(&self, pattern: Option<&str>) -> Answer {
-        let fits = |name: &str| pattern.is_none_or(|pattern| like(pattern, name));
-        let own = self.variables.iter().filter(|(name, _)| !name.starts_with('@') && fits(name));
-        let all = own.map(|(name, value)| vec![Some(name.clone()), Some(value.clone().unwrap_or_default())]);
-        rows(&["Variable_name", "Value"], all.collect())
-    }
-
     /// Goes on in another database.
     pub(super) async fn use_database(&mut self, name: &str) -> Result<()> {
         if self.database() == name {
@@ -523,105 +458,6 @@ impl Session {
             None => Err(MyError::new(ErrorKind::ER_BAD_DB_ERROR, format!("Unknown database '{name}'"))),
             Some(_) => Err(MyError::unsupported("USE of another database than the connection's")),
         }
-    }
-}
-
-/// Does what a definition says; SQLite's own transaction is around it.
-fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
-    connection.execute_batch(schema::SYSTEM_TABLE)?;
-    match change {
-        Change::Nothing => {}
-        Change::Create(table) => {
-            connection.execute_batch(&table.create(&table.name))?;
-            indexes(connection, table)?;
-            schema::save(connection, table)?;
-        }
-        Change::Drop(names) => {
-            for name in names {
-                connection.execute_batch(&format!("DROP TABLE {}", quote(name)))?;
-                schema::forget(connection, name)?;
-            }
-        }
-        Change::Empty(name) => connection.execute_batch(&format!("DELETE FROM {}", quote(name)))?,
-        Change::Rebuild { old, new, columns } => {
-            // SQLite's documented way; keys of other tables go on meaning the name.
-            let scratch = format!("{old}\u{1}new");
-            connection.execute_batch("PRAGMA defer_foreign_keys = ON; PRAGMA legacy_alter_table = ON")?;
-            connection.execute_batch(&new.create(&scratch))?;
-            let names: Vec<String> = columns.iter().map(|(name, _)| quote(name)).collect();
-            let values: Vec<&str> = columns.iter().map(|(_, value)| value.as_str()).collect();
-            let (names, values) = (names.join(", "), values.join(", "));
-            let (from, to) = (quote(old), quote(&scratch));
-            connection.execute_batch(&format!("INSERT INTO {to} ({names}) SELECT {values} FROM {from}"))?;
-            connection.execute_batch(&format!(
-                "DROP TABLE {from}; ALTER TABLE {to} RENAME TO {}",
-                quote(&new.name)
-            ))?;
-            connection.execute_batch("PRAGMA legacy_alter_table = OFF")?;
-            indexes(connection, new)?;
-            schema::forget(connection, old)?;
-            schema::save(connection, new)?;
-        }
-    }
-    Ok(())
-}
-
-fn indexes(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
-    table.create_indexes().iter().try_for_each(|index| connection.execute_batch(index))
-}
-
-fn text_column(name: &str) -> ResultColumn {
-    let ty = ColumnType::of_value(&Value::Null);
-    ResultColumn { wire: ty.column("", name, false), ty }
-}
-
-/// Expressions get the type that is known of them, or that of their first value.
-fn typed(mut columns: Vec<ResultColumn>, rows: &Batch, hints: &[Option<Hint>]) -> Vec<ResultColumn> {
-    let has_all = hints.len() == columns.len();
-    for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| column.wire.table.is_empty()) {
-        let Some(value) = rows.iter().map(|row| &row[at]).find(|value| **value != Value::Null) else {
-            continue;
-        };
-        let is_real = rows.iter().any(|row| matches!(row[at], Value::Real(_)));
-        column.ty = match hints.get(at).filter(|_| has_all).and_then(Option::as_ref) {
-            Some(Hint::Is(ty)) => ty.clone(),
-            Some(Hint::Sum { is_average, scale }) => {
-                let scale = scale.or((!is_real).then_some(0));
-                scale.map_or_else(
-                    || ColumnType::of_value(&Value::Real(0.0)),
-                    |scale| {
-                        let scale = if *is_average { scale + 4 } else { scale };
-                        let text = format!("decimal(65,{scale})");
-                        ColumnType { kind: Kind::Decimal { precision: 65, scale }, text }
-                    },
-                )
-            }
-            None if is_real => ColumnType::of_value(&Value::Real(0.0)),
-            None => ColumnType::of_value(value),
-        };
-        column.wire = column.ty.column("", &column.wire.column.clone(), false);
-    }
-    columns
-}
-
-fn rows(names: &[&str], all: Vec<Vec<Option<String>>>) -> Answer {
-    let value = |value: Option<String>| value.map_or(Value::Null, Value::Text);
-    let first = all.into_iter().map(|row| row.into_iter().map(value).collect()).collect();
-    Answer::Rows { columns: names.iter().map(|name| text_column(name)).collect(), first }
-}
-
-/// LIKE with `%` and `_`, for names.
-fn like(pattern: &str, text: &str) -> bool {
-    let (mut pattern_chars, mut text_chars) = (pattern.chars(), text.chars());
-    match pattern_chars.next() {
-        None => text.is_empty(),
-        Some('%') => {
-            let rest = pattern_chars.as_str();
-            (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| like(rest, &text[at..]))
-        }
-        Some(own) => text_chars.next().is_some_and(|c| {
-            (own == '_' || own.eq_ignore_ascii_case(&c)) && like(pattern_chars.as_str(), text_chars.as_str())
-        }),
     }
 }
 

@@ -1,0 +1,83 @@
+//! Variables of a session: those that change something, those that are only kept, and those of the user.
+//!
+//! Owns SET and SHOW VARIABLES. Must not know the wire. Invariant: a variable that would change what this server does
+//! otherwise, and cannot, is refused.
+
+use opensrv_mysql::ErrorKind;
+
+use super::error::{MyError, Result};
+use super::functions;
+use super::plan::Plan;
+use super::result::{like, rows};
+use super::session::{Answer, Session};
+use crate::engine::{Isolation, Value};
+
+impl Session {
+    /// Sets a variable to the value of an expression.
+    pub(super) async fn set(&mut self, name: &str, expression: &str) -> Result<()> {
+        let plain =
+            name.trim_start_matches("@@").trim_start_matches("session.").trim_start_matches("global.");
+        let is_word = expression.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let value = match expression.to_ascii_uppercase().as_str() {
+            "ON" | "TRUE" => Some("1".to_owned()),
+            "OFF" | "FALSE" => Some("0".to_owned()),
+            "NULL" | "DEFAULT" => None,
+            _ if is_word && !expression.starts_with(|c: char| c.is_ascii_digit()) => {
+                Some(expression.to_owned())
+            }
+            _ => self.evaluate(expression).await?,
+        };
+        match (plain, value.as_deref()) {
+            ("autocommit", Some("1")) => self.commit().await?,
+            ("transaction_isolation" | "tx_isolation", Some(level)) => {
+                self.engine.default_isolation = match level.to_ascii_uppercase().as_str() {
+                    "SERIALIZABLE" => Isolation::Serializable,
+                    "REPEATABLE-READ" | "READ-COMMITTED" => Isolation::ReadCommitted,
+                    other => return Err(MyError::unsupported(format!("isolation level {other}"))),
+                };
+            }
+            ("innodb_lock_wait_timeout", Some(seconds)) => {
+                let seconds = seconds.parse().unwrap_or(50);
+                self.engine.lock_timeout = Some(std::time::Duration::from_secs(seconds));
+            }
+            ("max_execution_time", Some(millis)) => {
+                let millis = millis.parse().unwrap_or(0);
+                self.engine.statement_timeout =
+                    (millis > 0).then(|| std::time::Duration::from_millis(millis));
+            }
+            ("time_zone", Some(zone)) if !matches!(zone, "+00:00" | "UTC" | "SYSTEM") => {
+                return Err(MyError::unsupported(format!("time_zone = '{zone}'")));
+            }
+            (name, _) if !name.starts_with('@') && !self.variables.contains_key(name) => {
+                let message = format!("Unknown system variable '{name}'");
+                return Err(MyError::new(ErrorKind::ER_UNKNOWN_SYSTEM_VARIABLE, message));
+            }
+            _ => {}
+        }
+        self.variables.insert(plain.to_owned(), value);
+        Ok(())
+    }
+
+    /// The value of an expression.
+    async fn evaluate(&mut self, expression: &str) -> Result<Option<String>> {
+        let text = format!("SELECT {expression}");
+        let tokens = self.planner(|planner| planner.tokens(&text))?;
+        let Plan::Run(run) = self.planner(|planner| planner.plan(tokens, &text))? else {
+            return Err(MyError::syntax(expression));
+        };
+        let sql = run.sql;
+        let value = self
+            .engine
+            .inspect(move |connection| connection.query_row(&sql, [], |row| row.get::<_, Value>(0)));
+        let value = value.await.map_err(|error| self.failure(&error, false))?;
+        Ok(if value == Value::Null { None } else { Some(functions::text(&value)) })
+    }
+
+    /// SHOW VARIABLES
+    pub(super) fn show_variables(&self, pattern: Option<&str>) -> Answer {
+        let fits = |name: &str| pattern.is_none_or(|pattern| like(pattern, name));
+        let own = self.variables.iter().filter(|(name, _)| !name.starts_with('@') && fits(name));
+        let all = own.map(|(name, value)| vec![Some(name.clone()), Some(value.clone().unwrap_or_default())]);
+        rows(&["Variable_name", "Value"], all.collect())
+    }
+}
