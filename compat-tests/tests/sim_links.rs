@@ -76,7 +76,7 @@ async fn a_flood_gets_exactly_the_rate() {
     const DATAGRAM_BYTES: usize = 972;
     for rate in [MEGABIT, 8 * MEGABIT] {
         let name = format!("sink-{rate}");
-        sim::host(&name, || std::future::pending());
+        sim::host(&name, std::future::pending);
         sim::link("test", &name).bandwidth_bits_per_sec(rate).queue_limit_bytes(40_000);
         let to: SocketAddr = (sim::lookup(&name), 9).into();
         let source = UdpSocket::bind("0.0.0.0:0").await.expect("bound");
@@ -208,4 +208,32 @@ async fn losses_in_bursts_hurt_neighbours() {
     // 25 bursts of 20 are expected: their mean has a deviation of 4.
     let mean = lost as f64 / bursts;
     assert!((5.0..45.0).contains(&mean), "{mean}");
+}
+
+#[tokio::test]
+async fn what_is_too_big_is_told_through_a_nat() {
+    sim::switch("home").subnet("192.168.7.0/24").make();
+    sim::router("box").lan("home").nat(sim::NatConfig::port_restricted_cone()).make();
+    start_server();
+    let client = sim::node("client").switch("home").client(async {
+        drop(connect_when_up("server:80").await);
+        // Beyond the router, where the client is known by another address.
+        sim::link("box", "server").mtu_bytes(1280).clamp_mss(false);
+        let mut stream = TcpStream::connect("server:80").await?;
+        stream.write_all(&[1; 100_000]).await?;
+        stream.shutdown().await?;
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await?;
+        assert!(sim::network_stats().too_big > 0, "the first segments were too big");
+        let socket = UdpSocket::bind("0.0.0.0:0").await?;
+        socket.connect((sim::lookup("server"), 7)).await?;
+        // Fragments both ways: of the client's kernel, which has learned, and of the router's.
+        let mut buffer = [0; 2000];
+        for len in [1400, 100] {
+            socket.send(&vec![1; len]).await?;
+            assert_eq!(timeout(Duration::from_secs(1), socket.recv(&mut buffer)).await??, len);
+        }
+        Ok::<_, io::Error>(())
+    });
+    client.await.expect("it ends").expect("everything arrives");
 }

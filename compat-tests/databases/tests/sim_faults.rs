@@ -302,6 +302,43 @@ async fn a_slow_server_times_out_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_told_to_end_tells_its_clients() {
+    let server = server().await;
+    let mut connection = options(&server).connect().await.expect("a connection");
+    connection.execute(MARKS).await.expect("a table");
+    connection.execute("BEGIN; INSERT INTO marks VALUES (1, 1)").await.expect("a mark");
+    let told = tokio::spawn(async move {
+        let error = connection.execute("SELECT pg_sleep(60)").await.expect_err("the server ends");
+        error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+    });
+    sleep(Duration::from_millis(50)).await;
+    sim::kill("db", 15);
+    assert_eq!(told.await.expect("it ends").as_deref(), Some("57P01"));
+    sleep(Duration::from_millis(100)).await;
+    assert!(!sim::is_running("db"), "the process has ended");
+    sim::start("db");
+    connect_when_up("db:5432").await;
+    let mut connection = options(&server).connect().await.expect("it is back");
+    assert!(stored(&mut connection).await.is_empty(), "what was not committed is gone");
+}
+
+#[tokio::test]
+async fn a_forgotten_transaction_ends_and_gives_its_lock_back() {
+    let server = server().await;
+    let mut forgetful = options(&server).connect().await.expect("a connection");
+    forgetful.execute(MARKS).await.expect("a table");
+    forgetful.execute("SET idle_in_transaction_session_timeout = '200ms'").await.expect("set");
+    forgetful.execute("BEGIN; INSERT INTO marks VALUES (1, 1)").await.expect("a mark");
+    let mut other = options(&server).connect().await.expect("a connection");
+    let started = sim::elapsed();
+    other.execute("INSERT INTO marks VALUES (1, 2)").await.expect("the lock comes back");
+    let waited = sim::elapsed() - started;
+    assert!(waited >= Duration::from_millis(190) && waited < Duration::from_millis(400), "{waited:?}");
+    forgetful.execute("COMMIT").await.expect_err("its session is gone");
+    assert_eq!(stored(&mut other).await, BTreeSet::from([1]));
+}
+
+#[tokio::test]
 async fn a_name_that_moves_is_looked_up_again() {
     let server = server().await;
     let spare = shim_servers::Postgres::new().user("postgres");

@@ -3,6 +3,7 @@
 //! Owns its folder and process, which end with the tests. Must not know clients. Invariant: where the program is not
 //! installed, each test says that it is skipped.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,7 +31,8 @@ pub async fn database() -> Option<String> {
     let server = match started {
         Ok(server) => server,
         Err(reason) => {
-            eprintln!("skipped: no MariaDB on this machine ({reason})");
+            // Not by `eprintln!`, which the test harness would keep to itself.
+            let _ = writeln!(std::io::stderr(), "skipped: no MariaDB on this machine ({reason})");
             return None;
         }
     };
@@ -87,12 +89,21 @@ fn start() -> Started {
         return Err("its folder could not be made".to_owned());
     }
     let port = free_port().map_err(|error| error.to_string())?;
-    // The server ends when the tests end, however they do.
+    // The server ends when the tests end, however they do: with the thread that started it, which never ends by itself.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(server).args(["--no-defaults", "--bind-address=127.0.0.1"]);
     command.args([format!("--datadir={}", data.display()), format!("--port={port}")]);
     command.arg(format!("--socket={}", socket(&folder).display())).args(user);
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (sender, started) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let spawned = command.spawn().map(drop).map_err(|error| error.to_string());
+        let _ = sender.send(spawned);
+        loop {
+            std::thread::park();
+        }
+    });
+    started.recv().map_err(|error| error.to_string())??;
     let server = Server { port, client };
     for _ in 0..300 {
         if server.run("SELECT 1") {

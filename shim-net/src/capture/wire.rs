@@ -199,3 +199,93 @@ fn error(source: SocketAddr, destination: SocketAddr, icmp: &Unreachable) -> (Ip
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+
+    use super::*;
+    use crate::fragment::{cut, train};
+
+    fn packet(v6: bool, body: Body) -> Packet {
+        let address = |v4: &str, other: &str| if v6 { other } else { v4 }.parse().unwrap();
+        Packet {
+            source: address("10.0.0.1:5000", "[fd00::1]:5000"),
+            destination: address("10.0.0.2:80", "[fd00::2]:80"),
+            ecn: 3,
+            dont_fragment: false,
+            body,
+        }
+    }
+
+    fn segment(flags: Flags, len: usize) -> Segment {
+        Segment {
+            seq: (7 << 32) + 5,
+            ack: (9 << 32) + 6,
+            window: 1 << 20,
+            flags,
+            mss: 1460,
+            sack: vec![(1 << 33, (1 << 33) + 10); 4],
+            payload: Bytes::from(vec![1; len]),
+        }
+    }
+
+    #[test]
+    fn segments_come_back_with_the_lower_halves_of_their_numbers() {
+        for (v6, len) in [(false, 0), (true, 1), (false, 65_483 - 40), (true, 65_483 - 40)] {
+            let packet = packet(v6, Body::Tcp(segment(Flags::ACK, len)));
+            let bytes = bytes(&packet, false);
+            let sliced = SlicedPacket::from_ip(&bytes).unwrap();
+            let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
+            assert_eq!((tcp.sequence_number(), tcp.acknowledgment_number()), (5, 6));
+            assert_eq!((tcp.window_size(), tcp.payload().len()), (8192, len));
+            assert_eq!(tcp.options_iterator().filter(|option| option.is_ok()).count(), 1);
+            let checksum = match sliced.net {
+                Some(NetSlice::Ipv4(ip)) => {
+                    assert_eq!(ip.header().ecn().value(), 3);
+                    tcp.calc_checksum_ipv4(ip.header().source(), ip.header().destination())
+                }
+                Some(NetSlice::Ipv6(ip)) => {
+                    tcp.calc_checksum_ipv6(ip.header().source(), ip.header().destination())
+                }
+                _ => panic!("no IP"),
+            };
+            assert_eq!(checksum.unwrap(), tcp.checksum());
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_open_is_never_shown_shut() {
+        let small = Segment { window: 1, ..segment(Flags::ACK, 0) };
+        let bytes = bytes(&packet(false, Body::Tcp(small)), false);
+        let sliced = SlicedPacket::from_ip(&bytes).unwrap();
+        let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
+        assert_eq!(tcp.window_size(), 1);
+    }
+
+    #[test]
+    fn fragments_are_the_parts_of_the_whole() {
+        for v6 in [false, true] {
+            let whole =
+                packet(v6, Body::Udp(Bytes::from((0..=255u8).cycle().take(3000).collect::<Vec<_>>())));
+            let expected = bytes(&whole, false);
+            let header = if v6 { 40 } else { 20 };
+            let mut together = Vec::new();
+            for part in cut(train(whole, 1300, 77)) {
+                let bytes = bytes(&part, false);
+                assert!(bytes.len() <= 1300);
+                together.extend_from_slice(&bytes[if v6 { 48 } else { 20 }..]);
+            }
+            assert_eq!(together, expected[header..]);
+        }
+    }
+
+    #[test]
+    fn damage_makes_the_checksum_wrong_and_nothing_else() {
+        let packet = packet(false, Body::Udp(Bytes::from_static(b"text")));
+        let (right, wrong) = (bytes(&packet, false), bytes(&packet, true));
+        let differ = right.iter().zip(&wrong).filter(|(a, b)| a != b).count();
+        assert_eq!((differ, right.len()), (1, wrong.len()));
+    }
+}

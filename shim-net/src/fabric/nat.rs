@@ -231,7 +231,7 @@ impl Nat {
                     _ => Outbound::Drop,
                 };
             }
-            (None, Body::Tcp(_) | Body::Udp(_)) => match self.open(key, now, rng) {
+            (None, Body::Tcp(_) | Body::Udp(_) | Body::Fragment(_)) => match self.open(key, now, rng) {
                 Some(port) => port,
                 None => return Outbound::Drop,
             },

@@ -237,6 +237,16 @@ impl MtuDiscovery {
             _ => Err(Errno::EINVAL),
         }
     }
+
+    /// Whether the socket is told of what was too big. As Linux: who has turned discovery off does not care; of IPv6
+    /// also who probes.
+    pub(crate) fn cares(self, v4: bool) -> bool {
+        match self {
+            MtuDiscovery::Dont => false,
+            MtuDiscovery::Probe => v4,
+            MtuDiscovery::Want | MtuDiscovery::Do => true,
+        }
+    }
 }
 
 /// What a socket's options are set to.

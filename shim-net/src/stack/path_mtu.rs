@@ -9,13 +9,9 @@ use std::time::Duration;
 
 use shim_runtime::clock::SimTime;
 
-use super::options::MtuDiscovery;
-use super::socket::Inner;
 use super::table::Flow;
-use super::udp::is_from;
 use super::{LOOPBACK_MSS, Stack};
-use crate::error::Errno;
-use crate::packet::{Packet, Unreachable, wire};
+use crate::packet::{Packet, Unreachable};
 
 /// As Linux' `net.ipv4.route.mtu_expires`.
 const EXPIRES: Duration = Duration::from_secs(600);
@@ -61,42 +57,15 @@ impl Stack {
     pub(crate) fn too_big(&mut self, packet: &Packet, icmp: Unreachable, mtu: usize, now: SimTime) {
         let ip = icmp.original.ip();
         let mtu = mtu.max(if ip.is_ipv4() { LEAST_V4 } else { LEAST_V6 });
-        if mtu >= self.path_mtu(ip, now) && !icmp.tcp {
-            return self.udp_too_big(packet, icmp);
-        }
         if mtu < self.path_mtu(ip, now) {
             self.path_mtus.known.insert(ip, (mtu, now + EXPIRES));
         }
         if !icmp.tcp {
-            return self.udp_too_big(packet, icmp);
+            return self.udp_unreachable(packet, icmp);
         }
         let size = segment_size(mtu, ip);
         if let Some(&index) = self.flows.get(&Flow::new(packet.destination, icmp.original)) {
             self.with_conn(index, now, |conn| conn.lower_mss(size));
-        }
-    }
-
-    /// Tells the sockets that had sent it: those that are connected, or asked to by `IP_RECVERR`.
-    fn udp_too_big(&mut self, packet: &Packet, icmp: Unreachable) {
-        let Some(bucket) = self.udp_ports.bucket(packet.destination.port()) else { return };
-        let owners: Vec<u32> = bucket.owners.iter().copied().collect();
-        for owner in owners {
-            let Some(socket) = self.table.get_mut(owner) else { continue };
-            let Inner::Udp(udp) = &socket.inner else { continue };
-            let is_own = socket.core.score(packet.destination.ip()).is_some();
-            let hears = match udp.peer {
-                Some(peer) => is_from(peer, wire(icmp.original)),
-                None => socket.core.options.receives_errors(),
-            };
-            // As Linux: who has turned discovery off does not care; of IPv6 also who probes.
-            let cares = match socket.core.options.mtu_discovery {
-                MtuDiscovery::Dont => false,
-                MtuDiscovery::Probe => icmp.original.is_ipv4(),
-                MtuDiscovery::Want | MtuDiscovery::Do => true,
-            };
-            if is_own && hears && cares {
-                socket.core.fail(Errno::EMSGSIZE, &mut self.fx);
-            }
         }
     }
 }

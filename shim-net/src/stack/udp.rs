@@ -94,7 +94,7 @@ impl Udp {
 }
 
 /// Whether what comes from `from` is for a socket that is connected to `peer`, whose port may be any.
-pub(crate) fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
+fn is_from(peer: SocketAddr, from: SocketAddr) -> bool {
     peer.ip() == from.ip() && (peer.port() == 0 || peer.port() == from.port())
 }
 
@@ -341,7 +341,11 @@ impl Stack {
                 Some(peer) => is_from(peer, wire(icmp.original)),
                 None => socket.core.options.receives_errors(),
             };
-            if is_own && hears {
+            let cares = match icmp.reason {
+                Reason::TooBig(_) => socket.core.options.mtu_discovery.cares(icmp.original.is_ipv4()),
+                Reason::Port | Reason::Host => true,
+            };
+            if is_own && hears && cares {
                 let errno = match icmp.reason {
                     Reason::Port => Errno::ECONNREFUSED,
                     Reason::Host => Errno::EHOSTUNREACH,

@@ -63,6 +63,7 @@ conditions! {
     NoActiveSqlTransaction "25P01",
     ReadOnlySqlTransaction "25006",
     InFailedSqlTransaction "25P02",
+    IdleInTransactionSessionTimeout "25P03",
     InvalidSqlStatementName "26000",
     GeneratedAlways "428C9",
     InvalidAuthorizationSpecification "28000",

@@ -3,25 +3,29 @@
 //! Owns SQLite's connection between statements, and every step of a transaction. Must not know a dialect or a protocol.
 //! Invariants: at most one statement runs; no step blocks the caller's thread; a session that is dropped has rolled back.
 
+mod changing;
+mod ending;
+mod jobs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::catalog::{Catalog, Key};
 use super::channels::Notification;
 use super::database::Cluster;
 use super::error::{Condition, Result, SqlError};
 use super::rows::{Backend, Batch, Rows};
-use super::schema::{self, Step};
 use super::shared::{Reason, Shared};
 use super::times::EPOCH_US;
-use super::transaction::{Isolation, Savepoint, Stage, Status, Transaction};
+use super::transaction::{Isolation, Stage, Status, Transaction};
 use super::types::Value;
 use super::violation::{self, Context};
+use jobs::{at, with_deadline};
 
 /// What a statement needs of its transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub struct Session {
     pub lock_timeout: Option<Duration>,
     /// How long a statement runs.
     pub statement_timeout: Option<Duration>,
+    /// How long a transaction may wait for its client.
+    pub idle_in_transaction_timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -95,6 +101,7 @@ impl Session {
             default_read_only: false,
             lock_timeout: None,
             statement_timeout: None,
+            idle_in_transaction_timeout: None,
         }
     }
 
@@ -346,82 +353,6 @@ impl Session {
         }
     }
 
-    /// Runs `job` in a transaction that holds the write lock; what it returns as catalog is the transaction's from now on.
-    ///
-    /// # Errors
-    /// What `job` fails with; the transaction has failed too.
-    pub async fn change<F>(&mut self, command: &'static str, target: Option<Key>, job: F) -> Result<()>
-    where
-        F: FnOnce(&Connection) -> rusqlite::Result<Option<Catalog>> + Send + 'static,
-    {
-        self.abandon().await;
-        let prologue = self.enter(Access::Write, command).await?.unwrap_or_default();
-        let mut backend = self.take_backend()?;
-        let catalog = self.catalog();
-        self.shared.with(|state| state.catalog = catalog);
-        let job = spawn_blocking(move || {
-            let result = run_change(&mut backend.connection, &prologue, job);
-            (backend, result)
-        });
-        let (backend, result) =
-            with_deadline(self.deadline, &self.shared, job).await.map_err(|error| lost(&error))?;
-        match result {
-            Ok(catalog) => {
-                self.backend = Some(backend);
-                if let Some(catalog) = catalog {
-                    self.transaction().changes.catalog = Some(Arc::new(catalog));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let work = Work { target, command, ..Work::default() };
-                Err(self.explain(backend, error, work).await)
-            }
-        }
-    }
-
-    /// Changes the schema: all steps, and the catalog that describes the result.
-    ///
-    /// # Errors
-    /// As [`change`](Self::change), and what a step refuses.
-    pub async fn alter(
-        &mut self,
-        command: &'static str,
-        target: Option<Key>,
-        steps: Vec<Step>,
-        catalog: Catalog,
-    ) -> Result<()> {
-        self.change(command, target, move |connection| {
-            schema::apply(connection, &steps)?;
-            Ok(Some(catalog))
-        })
-        .await
-    }
-
-    /// Lets `job` look at what the session sees; it must not change anything.
-    ///
-    /// # Errors
-    /// What `job` fails with; the transaction goes on.
-    pub async fn inspect<T, F>(&mut self, job: F) -> Result<T>
-    where
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.abandon().await;
-        let backend = self.take_backend()?;
-        let job = spawn_blocking(move || {
-            let result = job(&backend.connection);
-            (backend, result)
-        });
-        let (backend, result) = job.await.map_err(|error| lost(&error))?;
-        self.backend = Some(backend);
-        result.map_err(|error| match error {
-            rusqlite::Error::SqliteFailure(_, Some(message)) => SqlError::internal(message),
-            rusqlite::Error::SqlInputError { msg, .. } => SqlError::internal(msg),
-            other => SqlError::internal(other),
-        })
-    }
-
     fn take_backend(&mut self) -> Result<Backend> {
         self.backend
             .take()
@@ -491,192 +422,6 @@ impl Session {
         result
     }
 
-    /// Makes a savepoint.
-    ///
-    /// # Errors
-    /// `25P01` outside of a transaction.
-    pub async fn savepoint(&mut self, name: &str) -> Result<()> {
-        self.needs_transaction("SAVEPOINT")?;
-        self.abandon().await;
-        self.savepoints_made += 1;
-        let number = self.savepoints_made;
-        let transaction = self.transaction();
-        let changes = transaction.changes.clone();
-        transaction.savepoints.push(Savepoint { name: name.to_owned(), number, changes });
-        self.tell_sqlite(format!("SAVEPOINT s{number}")).await
-    }
-
-    /// Undoes what came after a savepoint; it stays.
-    ///
-    /// # Errors
-    /// `3B001` where there is none of the name.
-    pub async fn rollback_to(&mut self, name: &str) -> Result<()> {
-        self.needs_transaction("ROLLBACK TO SAVEPOINT")?;
-        self.abandon().await;
-        let at = self.find_savepoint(name).await?;
-        let transaction = self.transaction();
-        transaction.savepoints.truncate(at + 1);
-        transaction.failed = false;
-        let (number, changes) =
-            (transaction.savepoints[at].number, transaction.savepoints[at].changes.clone());
-        transaction.changes = changes;
-        self.tell_sqlite(format!("ROLLBACK TO s{number}")).await
-    }
-
-    /// Forgets a savepoint and those after it; what was done stays.
-    ///
-    /// # Errors
-    /// `3B001` where there is none of the name.
-    pub async fn release(&mut self, name: &str) -> Result<()> {
-        self.needs_transaction("RELEASE SAVEPOINT")?;
-        self.check_not_failed()?;
-        self.abandon().await;
-        let at = self.find_savepoint(name).await?;
-        let transaction = self.transaction();
-        let number = transaction.savepoints[at].number;
-        transaction.savepoints.truncate(at);
-        self.tell_sqlite(format!("RELEASE s{number}")).await
-    }
-
-    fn needs_transaction(&self, command: &str) -> Result<()> {
-        if self.status() == Status::Idle {
-            let message = format!("{command} can only be used in transaction blocks");
-            return Err(SqlError::new(Condition::NoActiveSqlTransaction, message));
-        }
-        Ok(())
-    }
-
-    async fn find_savepoint(&mut self, name: &str) -> Result<usize> {
-        match self.transaction().find(name) {
-            Some(at) => Ok(at),
-            None => {
-                self.fail_here().await;
-                let message = format!("savepoint \"{name}\" does not exist");
-                Err(SqlError::new(Condition::InvalidSavepointSpecification, message))
-            }
-        }
-    }
-
-    /// Tells SQLite, if it has a transaction.
-    async fn tell_sqlite(&mut self, statement: String) -> Result<()> {
-        if self.transaction().stage == Stage::Loose {
-            return Ok(());
-        }
-        let backend = self.take_backend()?;
-        let told = spawn_blocking(move || {
-            let result = backend.connection.execute_batch(&statement);
-            (backend, result)
-        });
-        let (backend, result) = told.await.map_err(|error| lost(&error))?;
-        match result {
-            Ok(()) => {
-                self.backend = Some(backend);
-                Ok(())
-            }
-            Err(error) => Err(self.explain(backend, error, Work::default()).await),
-        }
-    }
-
-    /// Ends the transaction; `false` where it had failed, and was rolled back.
-    ///
-    /// # Errors
-    /// `23503` for a deferred key, and failures of the disk; it is rolled back then.
-    pub async fn commit(&mut self) -> Result<bool> {
-        self.abandon().await;
-        let Some(transaction) = &self.transaction else { return Ok(true) };
-        if transaction.failed {
-            self.roll_back_here().await;
-            return Ok(false);
-        }
-        let stage = transaction.stage;
-        if stage != Stage::Loose {
-            self.commit_sqlite(stage == Stage::Writing).await?;
-        }
-        let changes = self.transaction.take().map(|transaction| transaction.changes).unwrap_or_default();
-        let database = Arc::clone(&self.shared.database);
-        if let Some(catalog) = changes.catalog {
-            database.publish_catalog(catalog);
-        }
-        for (channel, on) in &changes.listening {
-            match channel {
-                Some(channel) if *on => database.channels.listen(self.shared.id, channel),
-                channel => database.channels.unlisten(self.shared.id, channel.as_deref()),
-            }
-        }
-        database.channels.publish(&changes.notifications);
-        database.advisory.release(self.shared.id, true);
-        if let Some(backend) = &mut self.backend {
-            backend.guard = None;
-        }
-        if let Some(hook) = database.commit_hook.as_ref().filter(|_| stage == Stage::Writing) {
-            hook(self.shared.id);
-        }
-        Ok(true)
-    }
-
-    async fn commit_sqlite(&mut self, writing: bool) -> Result<()> {
-        let backend = self.take_backend()?;
-        let used = self.shared.with(|state| std::mem::take(&mut state.used));
-        let database = Arc::clone(&self.shared.database);
-        let job = spawn_blocking(move || {
-            let result = commit_job(&backend.connection, &database.sequences.states_of(used), writing);
-            (backend, result)
-        });
-        let (backend, result) = job.await.map_err(|error| lost(&error))?;
-        match result {
-            Ok(()) => {
-                self.backend = Some(backend);
-                Ok(())
-            }
-            Err(error) => {
-                let work = Work { sql: "COMMIT".to_owned(), ..Work::default() };
-                let error = self.explain(backend, error, work).await;
-                self.roll_back_here().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Undoes the transaction.
-    pub async fn rollback(&mut self) {
-        self.abandon().await;
-        self.roll_back_here().await;
-    }
-
-    async fn roll_back_here(&mut self) {
-        let Some(transaction) = self.transaction.take() else { return };
-        if transaction.stage != Stage::Loose {
-            if let Some(backend) = self.backend.take() {
-                let undone = spawn_blocking(move || {
-                    if !backend.connection.is_autocommit() {
-                        backend.connection.execute_batch("ROLLBACK")?;
-                    }
-                    Ok::<_, rusqlite::Error>(backend)
-                });
-                // Where SQLite cannot roll back, the connection goes, and its file is recovered by the next.
-                if let Ok(Ok(mut backend)) = undone.await {
-                    backend.guard = None;
-                    self.backend = Some(backend);
-                }
-            }
-        } else if let Some(backend) = &mut self.backend {
-            backend.guard = None;
-        }
-        self.shared.database.advisory.release(self.shared.id, true);
-    }
-
-    /// Sends a notification at the commit.
-    pub fn notify(&mut self, channel: &str, payload: &str) {
-        let sender = self.shared.id;
-        let notification = Notification { sender, channel: channel.to_owned(), payload: payload.to_owned() };
-        self.transaction().changes.notify(notification);
-    }
-
-    /// Listens from the commit on, or no longer; without a channel, to none.
-    pub fn listen(&mut self, channel: Option<&str>, on: bool) {
-        self.transaction().changes.listening.push((channel.map(str::to_owned), on));
-    }
-
     /// Ends the session: what is not committed is undone before this returns.
     pub async fn close(mut self) {
         self.rollback().await;
@@ -712,63 +457,4 @@ fn now_us() -> i64 {
 /// The same as functions of SQL see it.
 pub(crate) fn clock_us() -> i64 {
     now_us()
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for `future`, and interrupts the statement when its time is over; the future then ends by itself.
-async fn with_deadline<T>(deadline: Option<Instant>, shared: &Shared, future: impl Future<Output = T>) -> T {
-    tokio::pin!(future);
-    if deadline.is_some() {
-        tokio::select! {
-            biased;
-            value = &mut future => return value,
-            () = at(deadline) => shared.cancel(Reason::StatementTimeout),
-        }
-    }
-    future.await
-}
-
-fn commit_job(
-    connection: &Connection,
-    sequences: &[(u32, super::sequences::State)],
-    writing: bool,
-) -> rusqlite::Result<()> {
-    if writing && !sequences.is_empty() {
-        let mut statement =
-            connection.prepare_cached("INSERT OR REPLACE INTO __sequence VALUES (?1, ?2, ?3)")?;
-        for (oid, state) in sequences {
-            statement.execute((oid, state.last, state.called))?;
-        }
-    }
-    connection.execute_batch("COMMIT")
-}
-
-fn run_change(
-    connection: &mut Connection,
-    prologue: &[String],
-    job: impl FnOnce(&Connection) -> rusqlite::Result<Option<Catalog>>,
-) -> rusqlite::Result<Option<Catalog>> {
-    for statement in prologue {
-        connection.execute_batch(statement)?;
-    }
-    connection.execute_batch("SAVEPOINT __change")?;
-    let result = job(connection).and_then(|catalog| {
-        if let Some(catalog) = &catalog {
-            let body = serde_json::to_string(catalog)
-                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-            connection.execute("INSERT OR REPLACE INTO __catalog VALUES (0, ?1)", [body])?;
-        }
-        Ok(catalog)
-    });
-    if result.is_err() {
-        connection.execute_batch("ROLLBACK TO __change")?;
-    }
-    connection.execute_batch("RELEASE __change")?;
-    result
 }

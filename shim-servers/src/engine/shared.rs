@@ -149,10 +149,10 @@ impl Shared {
             return;
         }
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        if self.is_active() {
-            if let Some(handle) = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                handle.interrupt();
-            }
+        if self.is_active()
+            && let Some(handle) = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+        {
+            handle.interrupt();
         }
         self.stopped.notify_waiters();
         self.stopped.notify_one();

@@ -306,7 +306,7 @@ pub(crate) fn field(name: &str, timestamp_us: i64) -> Option<f64> {
         "dow" => f64::from(time.weekday().num_days_from_sunday()),
         "isodow" => f64::from(time.weekday().number_from_monday()),
         "doy" => f64::from(time.ordinal()),
-        "quarter" => f64::from((time.month() + 2) / 3),
+        "quarter" => f64::from(time.month().div_ceil(3)),
         "week" => f64::from(time.iso_week().week()),
         "isoyear" => f64::from(time.iso_week().year()),
         _ => return None,

@@ -18,7 +18,7 @@ use super::dml::Writer;
 use super::error::{MyError, Result};
 use super::rewrite::{plain_name, rewrite};
 use super::schema::{Table, Tables};
-use super::types::Kind;
+use super::types::{ColumnType, Kind};
 use crate::engine::{Access, Isolation};
 
 /// What is to be done.
@@ -71,16 +71,19 @@ pub(super) struct Run {
     pub(super) returns_rows: bool,
     /// The table that is written.
     pub(super) table: Option<String>,
-    /// For each column of the result, whether it is a sum or an average, which MySQL gives as DECIMAL.
-    pub(super) aggregates: Vec<Option<Aggregate>>,
+    /// What is known of the types of the columns of the result that are no table's.
+    pub(super) hints: Vec<Option<Hint>>,
 }
 
-/// A sum or an average.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Aggregate {
-    pub(super) is_average: bool,
-    /// Digits after the point of what is added up, where that is known.
-    pub(super) scale: Option<u16>,
+/// What is known of an expression's type.
+#[derive(Clone, Debug)]
+pub(super) enum Hint {
+    Is(ColumnType),
+    /// A sum or an average, which MySQL gives as DECIMAL, of something with so many digits after the point.
+    Sum {
+        is_average: bool,
+        scale: Option<u16>,
+    },
 }
 
 /// What plans are made with.
@@ -284,45 +287,69 @@ impl Planner<'_> {
         if let Some(missing) = self.missing_table(&query) {
             return Err(MyError::no_table(self.database, &missing));
         }
-        let aggregates = self.aggregates(&query);
+        let hints = self.hints(&query);
         rewrite(&mut query, self.database, self.pipes_are_concat)?;
-        Ok(Run {
-            sql: query.to_string(),
-            access,
-            command: "SELECT",
-            returns_rows: true,
-            table: None,
-            aggregates,
-        })
+        Ok(Run { sql: query.to_string(), access, command: "SELECT", returns_rows: true, table: None, hints })
     }
 
-    /// Which columns are sums and averages of what.
-    fn aggregates(&self, query: &Query) -> Vec<Option<Aggregate>> {
+    /// What is known of the types of the columns of a result.
+    fn hints(&self, query: &Query) -> Vec<Option<Hint>> {
         let SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
-        let aggregate = |item: &SelectItem| {
-            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
-                return None;
-            };
-            let Expr::Function(function) = expr else { return None };
-            let name = function.name.to_string().to_ascii_uppercase();
-            let FunctionArguments::List(list) = &function.args else { return None };
-            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &list.args[..] else { return None };
-            let column = match argument {
-                Expr::Identifier(name) => Some(name),
-                Expr::CompoundIdentifier(parts) => parts.last(),
-                _ => None,
-            };
-            let scale = column.and_then(|name| {
-                let column = self.tables.values().find_map(|table| table.column(&name.value))?;
-                match column.ty.kind {
+        let hint = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.hint(expr),
+            _ => None,
+        };
+        select.projection.iter().map(hint).collect()
+    }
+
+    fn hint(&self, expr: &Expr) -> Option<Hint> {
+        let function = match expr {
+            Expr::Cast { data_type, .. } => return ColumnType::of(data_type, false).map(Hint::Is),
+            Expr::Nested(inner) => return self.hint(inner),
+            Expr::Function(function) => function,
+            _ => return None,
+        };
+        let is = |kind: Kind, text: &str| Some(Hint::Is(ColumnType { kind, text: text.to_owned() }));
+        let name = function.name.to_string().to_ascii_uppercase();
+        let first = match &function.args {
+            FunctionArguments::List(list) => list.args.first(),
+            _ => None,
+        };
+        let first = match first {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) => Some(first),
+            _ => None,
+        };
+        match name.as_str() {
+            "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "SYSDATE" | "UTC_TIMESTAMP"
+            | "FROM_UNIXTIME" | "TIMESTAMP" => {
+                is(Kind::Datetime { digits: 0, is_timestamp: false }, "datetime")
+            }
+            "CURDATE" | "CURRENT_DATE" | "UTC_DATE" | "DATE" => is(Kind::Date, "date"),
+            "CURTIME" | "CURRENT_TIME" | "UTC_TIME" | "TIME" => is(Kind::Time { digits: 0 }, "time"),
+            "SUM" | "AVG" => {
+                let scale = first.and_then(|first| self.column_type(first)).and_then(|ty| match ty.kind {
                     Kind::Decimal { scale, .. } => Some(scale),
                     Kind::Integer { .. } | Kind::Boolean => Some(0),
                     _ => None,
-                }
-            });
-            matches!(name.as_str(), "SUM" | "AVG").then_some(Aggregate { is_average: name == "AVG", scale })
+                });
+                Some(Hint::Sum { is_average: name == "AVG", scale })
+            }
+            "MIN" | "MAX" | "COALESCE" | "IFNULL" | "ANY_VALUE" | "DATE_ADD" | "DATE_SUB" => {
+                let first = first?;
+                self.column_type(first).map(|ty| Hint::Is(ty.clone())).or_else(|| self.hint(first))
+            }
+            _ => None,
+        }
+    }
+
+    /// The type of a column that is named alone.
+    fn column_type(&self, expr: &Expr) -> Option<&ColumnType> {
+        let name = match expr {
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(parts) => parts.last()?,
+            _ => return None,
         };
-        select.projection.iter().map(aggregate).collect()
+        self.tables.values().find_map(|table| table.column(&name.value)).map(|column| &column.ty)
     }
 
     /// A table that is named, and is neither there nor a part of the query.
@@ -389,7 +416,7 @@ fn write((sql, table): (String, String), command: &'static str) -> Plan {
         command,
         returns_rows: false,
         table: Some(table),
-        aggregates: Vec::new(),
+        hints: Vec::new(),
     })
 }
 

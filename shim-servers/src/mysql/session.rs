@@ -13,7 +13,7 @@ use super::ddl::Change;
 use super::error::{MyError, Result};
 use super::functions::{self, Counters, State, with};
 use super::locks;
-use super::plan::{Aggregate, Plan, Planner, Run, Tokens};
+use super::plan::{Hint, Plan, Planner, Run, Tokens};
 use super::schema::{self, Table, Tables, quote};
 use super::types::{ColumnType, Kind};
 use crate::engine::{Batch, Cluster, Isolation, Reason, Session as Engine, SqlError, Status, Value, Work};
@@ -350,7 +350,7 @@ impl Session {
             Err(error) => Err(error),
         };
         match first {
-            Ok(Ok(first)) => Ok(Answer::Rows { columns: typed(described, &first, &run.aggregates), first }),
+            Ok(Ok(first)) => Ok(Answer::Rows { columns: typed(described, &first, &run.hints), first }),
             Ok(Err(_)) => {
                 self.finish(is_explicit).await?;
                 self.engine.end_statement();
@@ -524,11 +524,6 @@ impl Session {
             Some(_) => Err(MyError::unsupported("USE of another database than the connection's")),
         }
     }
-
-    /// Ends the session.
-    pub(super) async fn close(self) {
-        self.engine.close().await;
-    }
 }
 
 /// Does what a definition says; SQLite's own transaction is around it.
@@ -580,31 +575,31 @@ fn text_column(name: &str) -> ResultColumn {
     ResultColumn { wire: ty.column("", name, false), ty }
 }
 
-/// Expressions get the type of their first value.
-fn typed(
-    mut columns: Vec<ResultColumn>,
-    rows: &Batch,
-    aggregates: &[Option<Aggregate>],
-) -> Vec<ResultColumn> {
-    let has_all = aggregates.len() == columns.len();
+/// Expressions get the type that is known of them, or that of their first value.
+fn typed(mut columns: Vec<ResultColumn>, rows: &Batch, hints: &[Option<Hint>]) -> Vec<ResultColumn> {
+    let has_all = hints.len() == columns.len();
     for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| column.wire.table.is_empty()) {
-        let value = rows.iter().map(|row| &row[at]).find(|value| **value != Value::Null);
-        if let Some(value) = value {
-            column.ty = ColumnType::of_value(value);
-            if matches!(column.ty.kind, Kind::Integer { .. })
-                && rows.iter().any(|row| matches!(row[at], Value::Real(_)))
-            {
-                column.ty = ColumnType::of_value(&Value::Real(0.0));
+        let Some(value) = rows.iter().map(|row| &row[at]).find(|value| **value != Value::Null) else {
+            continue;
+        };
+        let is_real = rows.iter().any(|row| matches!(row[at], Value::Real(_)));
+        column.ty = match hints.get(at).filter(|_| has_all).and_then(Option::as_ref) {
+            Some(Hint::Is(ty)) => ty.clone(),
+            Some(Hint::Sum { is_average, scale }) => {
+                let scale = scale.or((!is_real).then_some(0));
+                scale.map_or_else(
+                    || ColumnType::of_value(&Value::Real(0.0)),
+                    |scale| {
+                        let scale = if *is_average { scale + 4 } else { scale };
+                        let text = format!("decimal(65,{scale})");
+                        ColumnType { kind: Kind::Decimal { precision: 65, scale }, text }
+                    },
+                )
             }
-            if let Some(aggregate) = aggregates.get(at).copied().flatten().filter(|_| has_all) {
-                let scale = aggregate.scale.or(matches!(value, Value::Integer(_)).then_some(0));
-                if let Some(scale) = scale.map(|scale| if aggregate.is_average { scale + 4 } else { scale }) {
-                    let text = format!("decimal(65,{scale})");
-                    column.ty = ColumnType { kind: Kind::Decimal { precision: 65, scale }, text };
-                }
-            }
-            column.wire = column.ty.column("", &column.wire.column.clone(), false);
-        }
+            None if is_real => ColumnType::of_value(&Value::Real(0.0)),
+            None => ColumnType::of_value(value),
+        };
+        column.wire = column.ty.column("", &column.wire.column.clone(), false);
     }
     columns
 }

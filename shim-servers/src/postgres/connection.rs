@@ -60,6 +60,7 @@ pub(crate) type Handled<T = ()> = std::result::Result<T, Failure>;
 enum Event {
     Message(io::Result<Option<In>>),
     Notification(Option<Notification>),
+    Impatient,
     Stopped,
 }
 
@@ -96,14 +97,21 @@ impl Connection {
         loop {
             let idle = self.session.status() == Status::Idle && !messages.has_more();
             let shared = Arc::clone(&self.session.shared);
+            let patience =
+                self.session.idle_in_transaction_timeout.filter(|_| self.session.status() != Status::Idle);
             let event = tokio::select! {
                 biased;
                 _ = stopped_for_good(&shared) => Event::Stopped,
                 message = messages.read() => Event::Message(message),
                 notification = self.session.notification(), if idle => Event::Notification(notification),
+                () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => Event::Impatient,
             };
             match event {
                 Event::Stopped => return Err(Reason::Terminate.error().into()),
+                Event::Impatient => {
+                    let message = "terminating connection due to idle-in-transaction timeout";
+                    return Err(SqlError::new(Condition::IdleInTransactionSessionTimeout, message).into());
+                }
                 Event::Notification(Some(notification)) => {
                     push_notification(messages, notification)?;
                     messages.flush().await?;

@@ -161,17 +161,7 @@ impl Connection {
         let data = self.copied_data(messages).await?;
         let mut count: u64 = 0;
         for (number, fields) in rows(&data, form)?.into_iter().enumerate().skip(usize::from(form.header)) {
-            let line = number + 1;
-            if fields.len() != names.len() {
-                let message = if fields.len() > names.len() {
-                    "extra data after last expected column".to_owned()
-                } else {
-                    format!("missing data for column \"{}\"", names[fields.len()])
-                };
-                return Err(SqlError::new(Condition::BadCopyFileFormat, message)
-                    .detail(format!("COPY {table}, line {line}"))
-                    .into());
-            }
+            check_width(&fields, &names, &table, number + 1)?;
             let mut params = Vec::new();
             for (field, ty) in fields.iter().zip(&types) {
                 params.push(field.as_ref().map_or(Ok(Value::Null), |text| parse(ty, text))?);
@@ -209,6 +199,18 @@ impl Connection {
             }
         }
     }
+}
+
+/// A line has to have one field for each column.
+fn check_width(fields: &[Option<String>], names: &[String], table: &str, line: usize) -> Result<()> {
+    if fields.len() == names.len() {
+        return Ok(());
+    }
+    let message = match names.get(fields.len()) {
+        Some(name) => format!("missing data for column \"{name}\""),
+        None => "extra data after last expected column".to_owned(),
+    };
+    Err(SqlError::new(Condition::BadCopyFileFormat, message).detail(format!("COPY {table}, line {line}")))
 }
 
 async fn send_line(messages: &mut Messages, form: &Form, fields: Vec<Option<String>>) -> Handled {

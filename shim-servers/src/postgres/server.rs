@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -21,6 +22,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::control::Control;
 use super::startup;
 use crate::engine::Cluster;
+
+/// How long a server that was told to end waits for its sessions.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a client proves who it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,7 +189,7 @@ impl Postgres {
         self.control.clone()
     }
 
-    /// What a node runs: `tokio::sim::host("db", server.host())`.
+    /// What a node runs: `tokio::sim::host("db", server.host())`. SIGTERM ends it: clients are told `57P01`.
     pub fn host(self) -> impl Fn() -> Running + Clone + 'static {
         move || {
             let options = self.clone();
@@ -198,8 +202,23 @@ impl Postgres {
                         Err(_) => TcpListener::bind("0.0.0.0:5432").await?,
                     },
                 };
-                options.serve(listener).await?;
-                Ok(())
+                let (mut shutdown, control) = (signal(SignalKind::terminate())?, options.control());
+                let mut serving = std::pin::pin!(options.serve(listener));
+                tokio::select! {
+                    ended = &mut serving => return Ok(ended?),
+                    _ = shutdown.recv() => {}
+                }
+                // Every client is told, and what is not committed is rolled back, before the process ends.
+                control.terminate_all();
+                let told = async {
+                    while control.connections() > 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                tokio::select! {
+                    ended = &mut serving => Ok(ended?),
+                    _ = tokio::time::timeout(SHUTDOWN_LIMIT, told) => Ok(()),
+                }
             })
         }
     }
@@ -228,11 +247,10 @@ impl Postgres {
                     connections.spawn(startup::serve(Arc::clone(&server), stream));
                 }
                 Some(ended) = connections.join_next() => {
-                    if let Err(error) = ended {
-                        if error.is_panic() {
+                    if let Err(error) = ended
+                        && error.is_panic() {
                             std::panic::resume_unwind(error.into_panic());
                         }
-                    }
                 }
             }
         }

@@ -167,8 +167,9 @@ impl Settings {
     pub(crate) fn apply(&self, session: &mut Session) {
         session.lock_timeout = self.timeout("lock_timeout");
         session.statement_timeout = self.timeout("statement_timeout");
-        let is_on = |name: &str| self.values.get(name).is_some_and(|value| value == "on");
-        session.default_read_only = is_on("default_transaction_read_only");
+        session.idle_in_transaction_timeout = self.timeout("idle_in_transaction_session_timeout");
+        session.default_read_only =
+            self.values.get("default_transaction_read_only").is_some_and(|value| value == "on");
         session.default_isolation = self
             .values
             .get("default_transaction_isolation")

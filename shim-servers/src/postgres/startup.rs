@@ -83,10 +83,10 @@ async fn begin(server: Arc<Server>, stream: Box<dyn Stream>, first: &[u8], secur
 
 /// Stops the statement of a session, for whoever knows its secret.
 fn cancel(server: &Server, request: &CancelRequest) {
-    if let Some(session) = server.cluster.backends.find(request.pid) {
-        if request.secret_key.as_i32() == Some(session.secret) {
-            session.cancel(Reason::UserRequest);
-        }
+    if let Some(session) = server.cluster.backends.find(request.pid)
+        && request.secret_key.as_i32() == Some(session.secret)
+    {
+        session.cancel(Reason::UserRequest);
     }
 }
 

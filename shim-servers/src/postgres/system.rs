@@ -234,7 +234,17 @@ pub(crate) fn rows(shared: &Shared, name: &str) -> Result<Json> {
             .iter()
             .map(|(key, found)| json!([key.0, key.1, found.start, found.increment]))
             .collect(),
-        "schemata" => schemas(&catalog).map(|(_, name)| json!([database, name])).collect(),
+        "regclass" => names(&catalog),
+        "regtype" => type_names(&catalog),
+        other => standard_rows(&catalog, database, other)?,
+    };
+    Ok(Json::Array(rows))
+}
+
+/// The rows of a view of `information_schema`.
+fn standard_rows(catalog: &Catalog, database: &str, name: &str) -> Result<Vec<Json>> {
+    Ok(match name {
+        "schemata" => schemas(catalog).map(|(_, name)| json!([database, name])).collect(),
         "tables" => catalog
             .relations
             .values()
@@ -243,7 +253,7 @@ pub(crate) fn rows(shared: &Shared, name: &str) -> Result<Json> {
                 json!([database, found.schema, found.name, kind])
             })
             .collect(),
-        "columns" => columns_of_all(&catalog, database),
+        "columns" => columns_of_all(catalog, database),
         "table_constraints" => catalog
             .relations
             .values()
@@ -274,11 +284,8 @@ pub(crate) fn rows(shared: &Shared, name: &str) -> Result<Json> {
                 })
             })
             .collect(),
-        "regclass" => names(&catalog),
-        "regtype" => type_names(&catalog),
         other => return Err(SqlError::internal(format!("no system view {other}"))),
-    };
-    Ok(Json::Array(rows))
+    })
 }
 
 /// Schemas and their numbers; those of the system first.

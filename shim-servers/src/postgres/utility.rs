@@ -109,6 +109,20 @@ impl Connection {
                 self.session.release(&name_of(name)).await?;
                 "RELEASE"
             }
+            other => return self.other_command(messages, other, text, formats).await,
+        };
+        Ok(Some(tag.to_owned()))
+    }
+
+    /// Commands that neither begin nor end anything.
+    async fn other_command(
+        &mut self,
+        messages: &mut Messages,
+        statement: &Statement,
+        text: &str,
+        formats: Option<&[i16]>,
+    ) -> Handled<Option<String>> {
+        let tag = match statement {
             Statement::Set(set) => {
                 self.set(messages, set)?;
                 "SET"

@@ -5,103 +5,15 @@
 
 use sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, OrderByExpr, WindowFrameBound, WindowSpec, WindowType,
+    FunctionArguments, OrderByExpr,
 };
 
 use super::coerce::{Mode, text_literal};
+use super::forms::SIMPLE;
 use super::names::split_name;
 use super::{Kind, Planner, Typed};
 use crate::engine::{Condition, Result, SqlError, SqlType};
 use SqlType as T;
-
-/// Functions with one form: name, types of the arguments as codes, the result's, and SQLite's text.
-const SIMPLE: &[(&str, &[&str], &str, &str)] = &[
-    ("lower", &["text"], "text", "x_lower({0})"),
-    ("upper", &["text"], "text", "x_upper({0})"),
-    ("initcap", &["text"], "text", "x_initcap({0})"),
-    ("char_length", &["text"], "int4", "length({0})"),
-    ("character_length", &["text"], "int4", "length({0})"),
-    ("left", &["text", "int4"], "text", "x_left({0}, {1})"),
-    ("right", &["text", "int4"], "text", "x_right({0}, {1})"),
-    ("lpad", &["text", "int4"], "text", "x_lpad({0}, {1})"),
-    ("lpad", &["text", "int4", "text"], "text", "x_lpad({0}, {1}, {2})"),
-    ("rpad", &["text", "int4"], "text", "x_rpad({0}, {1})"),
-    ("rpad", &["text", "int4", "text"], "text", "x_rpad({0}, {1}, {2})"),
-    ("btrim", &["text"], "text", "x_trim('both', {0}, ' ')"),
-    ("btrim", &["text", "text"], "text", "x_trim('both', {0}, {1})"),
-    ("ltrim", &["text"], "text", "x_trim('leading', {0}, ' ')"),
-    ("ltrim", &["text", "text"], "text", "x_trim('leading', {0}, {1})"),
-    ("rtrim", &["text"], "text", "x_trim('trailing', {0}, ' ')"),
-    ("rtrim", &["text", "text"], "text", "x_trim('trailing', {0}, {1})"),
-    ("replace", &["text", "text", "text"], "text", "replace({0}, {1}, {2})"),
-    ("strpos", &["text", "text"], "int4", "instr({0}, {1})"),
-    ("starts_with", &["text", "text"], "bool", "(x_left({0}, length({1})) = {1})"),
-    ("split_part", &["text", "text", "int4"], "text", "x_split_part({0}, {1}, {2})"),
-    ("repeat", &["text", "int4"], "text", "x_repeat({0}, {1})"),
-    ("reverse", &["text"], "text", "x_reverse({0})"),
-    ("translate", &["text", "text", "text"], "text", "x_translate({0}, {1}, {2})"),
-    ("chr", &["int4"], "text", "x_chr({0})"),
-    ("ascii", &["text"], "int4", "x_ascii({0})"),
-    ("md5", &["text"], "text", "x_md5({0})"),
-    ("sha256", &["bytea"], "bytea", "x_sha256({0})"),
-    ("encode", &["bytea", "text"], "text", "x_encode({0}, {1})"),
-    ("decode", &["text", "text"], "bytea", "x_decode({0}, {1})"),
-    ("convert_to", &["text", "text"], "bytea", "CAST({0} AS BLOB)"),
-    ("convert_from", &["bytea", "text"], "text", "CAST({0} AS TEXT)"),
-    ("quote_ident", &["text"], "text", "x_quote_ident({0})"),
-    ("quote_literal", &["text"], "text", "x_quote_literal({0})"),
-    ("regexp_replace", &["text", "text", "text"], "text", "x_regex_replace({0}, {1}, {2}, '')"),
-    ("regexp_replace", &["text", "text", "text", "text"], "text", "x_regex_replace({0}, {1}, {2}, {3})"),
-    ("sqrt", &["float8"], "float8", "x_float('sqrt', {0})"),
-    ("ln", &["float8"], "float8", "x_float('ln', {0})"),
-    ("log", &["float8"], "float8", "x_float('log', {0})"),
-    ("exp", &["float8"], "float8", "x_float('exp', {0})"),
-    ("power", &["float8", "float8"], "float8", "x_float('power', {0}, {1})"),
-    ("pow", &["float8", "float8"], "float8", "x_float('power', {0}, {1})"),
-    ("sin", &["float8"], "float8", "x_float('sin', {0})"),
-    ("cos", &["float8"], "float8", "x_float('cos', {0})"),
-    ("tan", &["float8"], "float8", "x_float('tan', {0})"),
-    ("atan", &["float8"], "float8", "x_float('atan', {0})"),
-    ("radians", &["float8"], "float8", "x_float('radians', {0})"),
-    ("degrees", &["float8"], "float8", "x_float('degrees', {0})"),
-    ("pi", &[], "float8", "3.141592653589793"),
-    ("random", &[], "float8", "x_random()"),
-    ("gen_random_uuid", &[], "uuid", "x_uuid()"),
-    ("uuid_generate_v4", &[], "uuid", "x_uuid()"),
-    ("now", &[], "timestamptz", "x_now('transaction')"),
-    ("transaction_timestamp", &[], "timestamptz", "x_now('transaction')"),
-    ("current_timestamp", &[], "timestamptz", "x_now('transaction')"),
-    ("localtimestamp", &[], "timestamp", "x_now('transaction')"),
-    ("statement_timestamp", &[], "timestamptz", "x_now('statement')"),
-    ("clock_timestamp", &[], "timestamptz", "x_now('clock')"),
-    ("current_date", &[], "date", "x_cast('timestamptz', 'date', 'e', x_now('transaction'))"),
-    ("to_timestamp", &["float8"], "timestamptz", "x_to_timestamp({0})"),
-    ("current_database", &[], "name", "x_database()"),
-    ("current_catalog", &[], "name", "x_database()"),
-    ("current_user", &[], "name", "x_user()"),
-    ("session_user", &[], "name", "x_user()"),
-    ("user", &[], "name", "x_user()"),
-    ("pg_backend_pid", &[], "int4", "x_pid()"),
-    ("pg_sleep", &["float8"], "void", "x_sleep({0})"),
-    ("pg_notify", &["text", "text"], "void", "x_notify({0}, {1})"),
-    ("pg_cancel_backend", &["int4"], "bool", "x_stop('cancel', {0})"),
-    ("pg_terminate_backend", &["int4"], "bool", "x_stop('terminate', {0})"),
-    ("current_setting", &["text"], "text", "x_setting({0}, 0)"),
-    ("current_setting", &["text", "bool"], "text", "x_setting({0}, {1})"),
-    ("set_config", &["text", "text", "bool"], "text", "x_set_config({0}, {1}, {2})"),
-    ("lastval", &[], "int8", "x_lastval()"),
-    ("pg_advisory_unlock_all", &[], "void", "x_advisory('all')"),
-    ("jsonb_typeof", &["jsonb"], "text", "x_json_typeof({0})"),
-    ("json_typeof", &["json"], "text", "x_json_typeof({0})"),
-    ("jsonb_array_length", &["jsonb"], "int4", "x_json_length({0})"),
-    ("json_array_length", &["json"], "int4", "x_json_length({0})"),
-    ("jsonb_set", &["jsonb", "_text", "jsonb"], "jsonb", "x_json_set({0}, {1}, {2}, 1)"),
-    ("jsonb_set", &["jsonb", "_text", "jsonb", "bool"], "jsonb", "x_json_set({0}, {1}, {2}, {3})"),
-    ("pg_get_userbyid", &["oid"], "name", "iif({0} IS NULL, NULL, x_user())"),
-    ("pg_table_is_visible", &["oid"], "bool", "1"),
-    ("obj_description", &["oid", "name"], "text", "NULL"),
-    ("txid_current", &[], "int8", "x_pid()"),
-];
 
 impl Planner<'_> {
     /// A call of a function.
@@ -149,7 +61,6 @@ impl Planner<'_> {
 
     /// Functions whose result depends on the types of their arguments.
     fn special(&mut self, name: &str, parts: &[Typed]) -> Result<Option<Typed>> {
-        let part = |at: usize| parts.get(at).cloned();
         Ok(Some(match (name, parts.len()) {
             ("coalesce", 1..) => {
                 let (parts, ty) = self.unify(parts.to_vec(), "COALESCE")?;
@@ -193,6 +104,13 @@ impl Planner<'_> {
                 Typed::new(format!("x_substring({})", sqls.join(", ")), ty)
             }
             ("concat" | "concat_ws", 1..) => self.concat(name == "concat_ws", parts)?,
+            _ => return self.numbers_and_times(name, parts),
+        }))
+    }
+
+    fn numbers_and_times(&mut self, name: &str, parts: &[Typed]) -> Result<Option<Typed>> {
+        let part = |at: usize| parts.get(at).cloned();
+        Ok(Some(match (name, parts.len()) {
             ("abs", 1) => {
                 let value = self.number(part(0))?;
                 Typed::new(
@@ -242,6 +160,12 @@ impl Planner<'_> {
                 let (left, right) = (self.time(parts[0].clone())?, self.time(parts[1].clone())?);
                 Typed::new(format!("x_span('difference', {}, {})", left.sql, right.sql), T::Interval)
             }
+            _ => return self.of_the_session(name, parts),
+        }))
+    }
+
+    fn of_the_session(&mut self, name: &str, parts: &[Typed]) -> Result<Option<Typed>> {
+        Ok(Some(match (name, parts.len()) {
             ("version", 0) => Typed::new(text_literal(self.around.version), T::Text),
             ("current_schema", 0) => {
                 let schema = self.around.search_path.first().map_or("public", String::as_str);
@@ -410,173 +334,6 @@ impl Planner<'_> {
         let result = if name.contains("try") || name.contains("unlock") { T::Bool } else { T::Void };
         Ok(Typed::new(format!("x_advisory({})", sqls.join(", ")), result))
     }
-
-    /// Aggregates and window functions.
-    fn aggregate(
-        &mut self,
-        name: &str,
-        function: &Function,
-        written: &[&Expr],
-        distinct: bool,
-        order_by: &[OrderByExpr],
-    ) -> Result<Option<Typed>> {
-        let star = written.is_empty() && function.args.to_string() == "(*)";
-        let mut parts = Vec::new();
-        const NAMES: &[&str] = &[
-            "count",
-            "sum",
-            "avg",
-            "min",
-            "max",
-            "bool_and",
-            "bool_or",
-            "every",
-            "string_agg",
-            "array_agg",
-            "json_agg",
-            "jsonb_agg",
-            "json_object_agg",
-            "jsonb_object_agg",
-            "row_number",
-            "rank",
-            "dense_rank",
-            "percent_rank",
-            "cume_dist",
-            "ntile",
-            "lag",
-            "lead",
-            "first_value",
-            "last_value",
-            "nth_value",
-        ];
-        if !NAMES.contains(&name) {
-            return Ok(None);
-        }
-        for argument in written {
-            let part = self.expression(argument)?;
-            parts.push(self.decided(part)?);
-        }
-        let unique = if distinct { "DISTINCT " } else { "" };
-        let order = if order_by.is_empty() {
-            String::new()
-        } else {
-            format!(" ORDER BY {}", self.order_terms(order_by)?)
-        };
-        let first = parts.first().cloned().unwrap_or_else(|| Typed::new("", T::Unknown));
-        let code = first.ty.base().code();
-        let (call, wrap, ty) = match (name, parts.len()) {
-            ("count", 0) if star => ("count(*)".to_owned(), "@", T::Int8),
-            ("count", 1) => (format!("count({unique}{})", first.sql), "@", T::Int8),
-            ("sum", 1) if matches!(first.ty, T::Int2 | T::Int4) => {
-                (format!("sum({unique}{})", first.sql), "@", T::Int8)
-            }
-            ("sum", 1) if first.ty.is_float() => {
-                (format!("sum({unique}{})", first.sql), "@", first.ty.base())
-            }
-            ("sum" | "avg", 1) if first.ty.is_integer() || matches!(first.ty, T::Numeric(_)) => {
-                (format!("x_{name}({unique}{})", first.sql), "@", T::Numeric(None))
-            }
-            ("avg", 1) if first.ty.is_float() => (format!("avg({unique}{})", first.sql), "@", T::Float8),
-            ("min" | "max", 1) => {
-                let value = format!("{}{}", first.sql, super::expression::collation(&first.ty));
-                (format!("{name}({value})"), "@", first.ty.base())
-            }
-            ("bool_and" | "every", 1) => (format!("min({})", first.sql), "@", T::Bool),
-            ("bool_or", 1) => (format!("max({})", first.sql), "@", T::Bool),
-            ("string_agg", 2) => (format!("group_concat({unique}{}{order})", joined(&parts)), "@", T::Text),
-            ("array_agg", 1) => {
-                let value = if first.ty == T::Bytea {
-                    format!("lower(hex({}))", first.sql)
-                } else {
-                    first.sql.clone()
-                };
-                (
-                    format!("json_group_array({unique}{value}{order})"),
-                    "nullif(@, '[]')",
-                    first.ty.base().array(),
-                )
-            }
-            ("json_agg" | "jsonb_agg", 1) => {
-                let value = format!("json(x_to_json('json', '{code}', {}))", first.sql);
-                let ty = if name == "jsonb_agg" { T::Jsonb } else { T::Json };
-                (format!("json_group_array({unique}{value}{order})"), "x_jsonb(nullif(@, '[]'))", ty)
-            }
-            ("json_object_agg" | "jsonb_object_agg", 2) => {
-                let value = format!("json(x_to_json('json', '{}', {}))", parts[1].ty.code(), parts[1].sql);
-                let key = self.as_text(first)?;
-                let ty = if name.starts_with("jsonb") { T::Jsonb } else { T::Json };
-                (format!("json_group_object({}, {value})", key.sql), "x_jsonb(nullif(@, '{}'))", ty)
-            }
-            ("row_number" | "rank" | "dense_rank", 0) => (format!("{name}()"), "@", T::Int8),
-            ("percent_rank" | "cume_dist", 0) => (format!("{name}()"), "@", T::Float8),
-            ("ntile", 1) => (format!("ntile({})", first.sql), "@", T::Int4),
-            ("lag" | "lead", 1..=3) | ("first_value" | "last_value", 1) | ("nth_value", 2) => {
-                (format!("{name}({})", joined(&parts)), "@", first.ty.base())
-            }
-            _ => {
-                let types: Vec<String> = parts.iter().map(|part| part.ty.display_name()).collect();
-                let message = format!("function {name}({}) does not exist", types.join(", "));
-                return Err(SqlError::new(Condition::UndefinedFunction, message));
-            }
-        };
-        let mut sql = call;
-        if let Some(filter) = &function.filter {
-            let filter = self.expression(filter)?;
-            sql = format!("{sql} FILTER (WHERE {})", self.boolean(filter, "FILTER")?.sql);
-        }
-        if let Some(over) = &function.over {
-            if sql.starts_with("x_") {
-                return Err(SqlError::unsupported(format!(
-                    "{name} of {} as a window function",
-                    ty.display_name()
-                )));
-            }
-            sql = format!("{sql} OVER ({})", self.window(over)?);
-        }
-        Ok(Some(Typed::new(wrap.replacen('@', &sql, 1), ty)))
-    }
-
-    fn window(&mut self, over: &WindowType) -> Result<String> {
-        let WindowType::WindowSpec(WindowSpec { window_name: None, partition_by, order_by, window_frame }) =
-            over
-        else {
-            return Err(SqlError::unsupported("a named window"));
-        };
-        let mut sql = String::new();
-        if !partition_by.is_empty() {
-            let mut parts = Vec::new();
-            for part in partition_by {
-                let part = self.expression(part)?;
-                parts.push(self.decided(part)?.sql);
-            }
-            sql.push_str(&format!("PARTITION BY {} ", parts.join(", ")));
-        }
-        if !order_by.is_empty() {
-            sql.push_str(&format!("ORDER BY {} ", self.order_terms(order_by)?));
-        }
-        if let Some(frame) = window_frame {
-            let mut bound = |bound: &WindowFrameBound| -> Result<String> {
-                Ok(match bound {
-                    WindowFrameBound::CurrentRow => "CURRENT ROW".to_owned(),
-                    WindowFrameBound::Preceding(None) => "UNBOUNDED PRECEDING".to_owned(),
-                    WindowFrameBound::Following(None) => "UNBOUNDED FOLLOWING".to_owned(),
-                    WindowFrameBound::Preceding(Some(count)) => {
-                        format!("{} PRECEDING", self.expression(count)?.sql)
-                    }
-                    WindowFrameBound::Following(Some(count)) => {
-                        format!("{} FOLLOWING", self.expression(count)?.sql)
-                    }
-                })
-            };
-            let start = bound(&frame.start_bound)?;
-            let end = frame.end_bound.as_ref().map(&mut bound).transpose()?;
-            sql.push_str(&match end {
-                Some(end) => format!("{} BETWEEN {start} AND {end}", frame.units),
-                None => format!("{} {start}", frame.units),
-            });
-        }
-        Ok(sql)
-    }
 }
 
 /// An argument of a wrong type means that there is no such function.
@@ -593,7 +350,7 @@ fn of(code: &str) -> SqlType {
         .map_or_else(|| SqlType::from_name(code).unwrap_or(SqlType::Text), |element| of(element).array())
 }
 
-fn joined(parts: &[Typed]) -> String {
+pub(crate) fn joined(parts: &[Typed]) -> String {
     parts.iter().map(|part| part.sql.as_str()).collect::<Vec<_>>().join(", ")
 }
 

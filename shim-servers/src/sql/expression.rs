@@ -74,6 +74,13 @@ impl Planner<'_> {
             }
             Expr::Subquery(query) => self.scalar_subquery(query),
             Expr::Function(function) => self.call(function),
+            other => self.special_form(other),
+        }
+    }
+
+    /// Forms that read like functions, but have words between their arguments.
+    fn special_form(&mut self, expression: &Expr) -> Result<Typed> {
+        match expression {
             Expr::Extract { field, expr, .. } => {
                 let value = self.expression(expr)?;
                 self.extract(&field.to_string().to_lowercase(), value)

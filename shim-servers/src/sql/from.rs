@@ -186,12 +186,12 @@ impl Planner<'_> {
             let message = format!("table name \"{known}\" specified more than once");
             return Err(SqlError::new(Condition::DuplicateAlias, message));
         }
-        if schema.is_none() {
-            if let Some(common) = self.tables.iter().rev().find(|common| common.name == table) {
-                let columns: Vec<Output> = common.columns.iter().map(output).collect();
-                self.enter(&known, alias, &columns);
-                return Ok(format!("{} AS {}", quote(&table), quote(&known)));
-            }
+        if schema.is_none()
+            && let Some(common) = self.tables.iter().rev().find(|common| common.name == table)
+        {
+            let columns: Vec<Output> = common.columns.iter().map(output).collect();
+            self.enter(&known, alias, &columns);
+            return Ok(format!("{} AS {}", quote(&table), quote(&known)));
         }
         let path = self.around.search_path;
         if let Some(relation) = self.around.catalog.relation(schema.as_deref(), &table, path).cloned() {
@@ -331,12 +331,11 @@ impl Planner<'_> {
         let value = if *element == SqlType::Bytea { "unhex(@.value)" } else { "@.value" };
         let named = alias.is_some();
         let sql = self.each(&array.sql, value, *element, alias, ordinality)?;
-        if !named {
-            if let Some(column) =
+        if !named
+            && let Some(column) =
                 self.scopes.last_mut().and_then(|s| s.sources.last_mut()?.columns.first_mut())
-            {
-                "unnest".clone_into(&mut column.name);
-            }
+        {
+            "unnest".clone_into(&mut column.name);
         }
         Ok(sql)
     }

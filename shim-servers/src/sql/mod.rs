@@ -3,17 +3,21 @@
 //! Owns the meaning of statements. Must not touch a database: it sees a catalog and gives text. Invariant: every value in
 //! the text it writes is kept as the type that it was given is kept.
 
+mod aggregates;
 mod calls;
 mod coerce;
 mod definition;
 mod expression;
+mod forms;
 mod from;
 mod modify;
 mod names;
 pub mod oids;
 mod operators;
+mod order;
 mod query;
 mod scope;
+mod select;
 
 pub use definition::{Change, alter_table, create_index, create_table, create_view, integer_of, option_text};
 pub use names::{data_type, name_of, parse_error, split_name};

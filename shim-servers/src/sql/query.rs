@@ -4,24 +4,22 @@
 //! and typed in order, and SQLite's columns are the same.
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, NonBlock, OrderBy, OrderByExpr, OrderByKind, OrderBySort,
-    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    Statement, Value, Values, With,
+    Expr, LimitClause, NonBlock, OrderBy, OrderByExpr, OrderByKind, Query, SetExpr, SetOperator,
+    SetQuantifier, Statement, Values, With,
 };
 
 use super::coerce::{Mode, text_literal};
-use super::expression::collation;
-use super::names::{name_of, split_name};
-use super::scope::{CommonTable, Scope, Source};
+use super::names::name_of;
+use super::scope::{CommonTable, Scope};
 use super::{Output, Planned, Planner, Typed};
 use crate::engine::{Access, Condition, Result, SqlError, SqlType, quote};
 
 /// What a body is: its text, its columns, and whether ORDER BY can follow it.
-struct Body {
-    sql: String,
-    columns: Vec<Output>,
+pub(crate) struct Body {
+    pub(crate) sql: String,
+    pub(crate) columns: Vec<Output>,
     /// Terms of ORDER BY that DISTINCT ON put in already.
-    ordered: bool,
+    pub(crate) ordered: bool,
 }
 
 impl Planner<'_> {
@@ -225,13 +223,13 @@ impl Planner<'_> {
         let mut outputs = Vec::new();
         let mut done = Vec::new();
         for (at, mut column) in columns.into_iter().enumerate() {
-            if let Some(ty) = expected.and_then(|expected| expected.get(at)) {
-                if column.iter().all(Typed::is_unknown) {
-                    column = column
-                        .into_iter()
-                        .map(|part| self.coerce(part, ty, Mode::Assignment))
-                        .collect::<Result<_>>()?;
-                }
+            if let Some(ty) = expected.and_then(|expected| expected.get(at))
+                && column.iter().all(Typed::is_unknown)
+            {
+                column = column
+                    .into_iter()
+                    .map(|part| self.coerce(part, ty, Mode::Assignment))
+                    .collect::<Result<_>>()?;
             }
             let (parts, ty) = self.unify(column, "VALUES")?;
             outputs.push(Output { name: format!("column{}", at + 1), ty, origin: None });
@@ -243,261 +241,6 @@ impl Planner<'_> {
         });
         let sql = format!("VALUES {}", rows.collect::<Vec<_>>().join(", "));
         Ok(Body { sql: format!("SELECT * FROM ({sql})"), columns: outputs, ordered: false })
-    }
-
-    fn select(
-        &mut self,
-        select: &Select,
-        expected: Option<&[SqlType]>,
-        order: &[OrderByExpr],
-    ) -> Result<Body> {
-        refuse_parts(select)?;
-        self.scopes.push(Scope::default());
-        let from = self.from(&select.from)?;
-        let condition = match &select.selection {
-            Some(condition) => {
-                let condition = self.expression(condition)?;
-                format!(" WHERE {}", self.boolean(condition, "WHERE")?.sql)
-            }
-            None => String::new(),
-        };
-        let items = self.items(&select.projection, expected)?;
-        let group = self.group_by(&select.group_by, select, &items)?;
-        let having = match &select.having {
-            Some(having) => {
-                let having = self.expression(having)?;
-                format!(" HAVING {}", self.boolean(having, "HAVING")?.sql)
-            }
-            None => String::new(),
-        };
-        let columns: Vec<Output> = items.iter().map(|(output, _)| output.clone()).collect();
-        let listed: Vec<String> =
-            items.iter().map(|(output, sql)| format!("{sql} AS {}", quote(&output.name))).collect();
-        let from = if from.is_empty() { from } else { format!(" FROM {from}") };
-        let tail = format!("{from}{condition}{group}{having}");
-        match &select.distinct {
-            Some(Distinct::On(keys)) => self.distinct_on(keys, &items, &tail, order),
-            distinct => {
-                let word = if matches!(distinct, Some(Distinct::Distinct)) { "DISTINCT " } else { "" };
-                let listed = if listed.is_empty() { "NULL".to_owned() } else { listed.join(", ") };
-                Ok(Body { sql: format!("SELECT {word}{listed}{tail}"), columns, ordered: false })
-            }
-        }
-    }
-
-    /// DISTINCT ON: the first row of each group, by its number in the group.
-    fn distinct_on(
-        &mut self,
-        keys: &[Expr],
-        items: &[(Output, String)],
-        tail: &str,
-        order: &[OrderByExpr],
-    ) -> Result<Body> {
-        let columns: Vec<Output> = items.iter().map(|(output, _)| output.clone()).collect();
-        let mut partition = Vec::new();
-        for key in keys {
-            let key = self.expression(key)?;
-            partition.push(self.decided(key)?.sql);
-        }
-        let mut terms = Vec::new();
-        for term in order {
-            terms.push(
-                match alias_of(&term.expr)
-                    .and_then(|name| items.iter().find(|(output, _)| output.name == name))
-                {
-                    Some((output, sql)) => ordered(&self.comparable(sql, &output.ty, true), &output.ty, term),
-                    None => self.order_term(term)?,
-                },
-            );
-        }
-        let by = if terms.is_empty() { String::new() } else { format!(" ORDER BY {}", terms.join(", ")) };
-        let listed: Vec<String> =
-            items.iter().enumerate().map(|(at, (_, sql))| format!("{sql} AS \"__c{at}\"")).collect();
-        let outer: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, output)| format!("\"__c{at}\" AS {}", quote(&output.name)))
-            .collect();
-        let sql = format!(
-            "SELECT {} FROM (SELECT {}, row_number() OVER (PARTITION BY {}{by}) AS __first, row_number() OVER ({}) AS __order{tail}) \
-             WHERE __first = 1 ORDER BY __order",
-            outer.join(", "),
-            listed.join(", "),
-            partition.join(", "),
-            by.trim_start()
-        );
-        Ok(Body { sql, columns, ordered: true })
-    }
-
-    /// The select list: names and types of its columns, and SQLite's text of each.
-    pub(crate) fn items(
-        &mut self,
-        items: &[SelectItem],
-        expected: Option<&[SqlType]>,
-    ) -> Result<Vec<(Output, String)>> {
-        let mut outputs = Vec::new();
-        for item in items {
-            match item {
-                SelectItem::UnnamedExpr(expression) => {
-                    let output =
-                        self.item(expression, None, expected.and_then(|types| types.get(outputs.len())))?;
-                    outputs.push(output);
-                }
-                SelectItem::ExprWithAlias { expr, alias } => {
-                    let name = Some(name_of(alias));
-                    let output =
-                        self.item(expr, name, expected.and_then(|types| types.get(outputs.len())))?;
-                    outputs.push(output);
-                }
-                SelectItem::Wildcard(_) => {
-                    let sources = self.scopes.last().map(|scope| scope.sources.clone()).unwrap_or_default();
-                    if sources.is_empty() {
-                        let message = "SELECT * with no tables specified is not valid";
-                        return Err(SqlError::new(Condition::SyntaxError, message));
-                    }
-                    sources.iter().for_each(|source| push_all(source, &mut outputs));
-                }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                    let (_, table) = split_name(name)?;
-                    let source = self.source(&table).cloned().ok_or_else(|| {
-                        let message = format!("missing FROM-clause entry for table \"{table}\"");
-                        SqlError::new(Condition::UndefinedTable, message)
-                    })?;
-                    for column in &source.columns {
-                        let output = Output {
-                            name: column.name.clone(),
-                            ty: column.ty.clone(),
-                            origin: column.origin,
-                        };
-                        outputs.push((output, column.sql.clone()));
-                    }
-                }
-                other => return Err(SqlError::unsupported(format!("the column {other}"))),
-            }
-        }
-        Ok(outputs)
-    }
-
-    fn item(
-        &mut self,
-        written: &Expr,
-        name: Option<String>,
-        expected: Option<&SqlType>,
-    ) -> Result<(Output, String)> {
-        let part = self.expression(written)?;
-        let part = match expected {
-            Some(ty) if part.is_unknown() => self.coerce(part, ty, Mode::Assignment)?,
-            _ => self.decided(part)?,
-        };
-        let name = name.unwrap_or_else(|| column_name(written));
-        Ok((Output { name, ty: part.ty, origin: part.origin }, part.sql))
-    }
-
-    fn group_by(
-        &mut self,
-        group: &GroupByExpr,
-        select: &Select,
-        items: &[(Output, String)],
-    ) -> Result<String> {
-        let GroupByExpr::Expressions(keys, modifiers) = group else {
-            return Err(SqlError::unsupported("GROUP BY ALL"));
-        };
-        if !modifiers.is_empty() {
-            return Err(SqlError::unsupported("GROUP BY with a modifier"));
-        }
-        let mut parts = Vec::new();
-        for key in keys {
-            if let Some(at) = ordinal(key) {
-                let item = at.checked_sub(1).and_then(|at| items.get(at)).ok_or_else(|| {
-                    let message = format!("GROUP BY position {at} is not in select list");
-                    SqlError::new(Condition::InvalidColumnReference, message)
-                })?;
-                parts.push(item.1.clone());
-                continue;
-            }
-            let alias = alias_of(key).filter(|name| !self.has_column(name));
-            match alias.and_then(|name| items.iter().find(|(output, _)| output.name == name)) {
-                Some((_, sql)) => parts.push(sql.clone()),
-                None => {
-                    let key = self.expression(key)?;
-                    parts.push(self.decided(key)?.sql);
-                }
-            }
-        }
-        if parts.is_empty() {
-            return Ok(String::new());
-        }
-        self.check_grouping(&parts, select)?;
-        Ok(format!(" GROUP BY {}", parts.join(", ")))
-    }
-
-    /// A plain column of the list has to be a key, or belong to a table whose primary key is among them.
-    fn check_grouping(&mut self, keys: &[String], select: &Select) -> Result<()> {
-        for item in &select.projection {
-            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
-                continue;
-            };
-            if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
-                continue;
-            }
-            let column = self.expression(expr)?;
-            let Some((table, _)) = column.origin.filter(|_| !keys.contains(&column.sql)) else { continue };
-            let relation = self.around.catalog.relations.values().find(|relation| relation.oid == table);
-            let by_key = relation
-                .and_then(|relation| relation.primary_key())
-                .is_some_and(|key| key.iter().all(|part| keys.iter().any(|sql| sql.ends_with(&quote(part)))));
-            if !by_key {
-                let name = expr.to_string();
-                let message = format!(
-                    "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"
-                );
-                return Err(SqlError::new(Condition::GroupingError, message));
-            }
-        }
-        Ok(())
-    }
-
-    /// A term of ORDER BY after a query: a column of its result, by number or name, or an expression.
-    fn output_order(&mut self, term: &OrderByExpr, columns: &[Output]) -> Result<String> {
-        if let Some(at) = ordinal(&term.expr) {
-            let column = at.checked_sub(1).and_then(|at| columns.get(at)).ok_or_else(|| {
-                let message = format!("ORDER BY position {at} is not in select list");
-                SqlError::new(Condition::InvalidColumnReference, message)
-            })?;
-            return Ok(self.order_by_output(at, column, term));
-        }
-        let name = alias_of(&term.expr);
-        match name.and_then(|name| columns.iter().position(|column| column.name == name)) {
-            Some(at) => Ok(self.order_by_output(at + 1, &columns[at], term)),
-            None => self.order_term(term),
-        }
-    }
-
-    fn order_by_output(&self, number: usize, column: &Output, term: &OrderByExpr) -> String {
-        let by_value = matches!(column.ty, SqlType::Enum(..) | SqlType::Interval);
-        let sql = if by_value { quote(&column.name) } else { number.to_string() };
-        ordered(
-            &self.comparable(&sql, &if by_value { column.ty.clone() } else { SqlType::Text }, true),
-            &column.ty,
-            term,
-        )
-    }
-
-    fn order_term(&mut self, term: &OrderByExpr) -> Result<String> {
-        let part = self.expression(&term.expr)?;
-        let part = self.decided(part)?;
-        // A constant would be taken for the number of a column.
-        let sql = if part.sql.bytes().all(|byte| byte.is_ascii_digit()) {
-            format!("+{}", part.sql)
-        } else {
-            part.sql
-        };
-        Ok(ordered(&self.comparable(&sql, &part.ty, true), &part.ty, term))
-    }
-
-    pub(crate) fn order_terms(&mut self, terms: &[OrderByExpr]) -> Result<String> {
-        let terms = terms.iter().map(|term| self.order_term(term)).collect::<Result<Vec<_>>>()?;
-        Ok(terms.join(", "))
     }
 
     fn limit(&mut self, query: &Query) -> Result<String> {
@@ -530,112 +273,4 @@ fn named(columns: &[Output], renamed: &[String]) -> Vec<(String, SqlType)> {
     let name =
         |(at, column): (usize, &Output)| (renamed.get(at).unwrap_or(&column.name).clone(), column.ty.clone());
     columns.iter().enumerate().map(name).collect()
-}
-
-fn push_all(source: &Source, outputs: &mut Vec<(Output, String)>) {
-    for column in source.columns.iter().filter(|column| !column.hidden) {
-        let output = Output { name: column.name.clone(), ty: column.ty.clone(), origin: column.origin };
-        outputs.push((output, column.sql.clone()));
-    }
-}
-
-/// A term with direction and place of NULL: last when ascending, first when descending, unless it is said.
-fn ordered(sql: &str, ty: &SqlType, term: &OrderByExpr) -> String {
-    let descending = matches!(term.options.sort, Some(OrderBySort::Desc));
-    let nulls_first = term.options.nulls_first.unwrap_or(descending);
-    let (direction, nulls) =
-        (if descending { "DESC" } else { "ASC" }, if nulls_first { "FIRST" } else { "LAST" });
-    format!("{sql}{} {direction} NULLS {nulls}", collation(ty))
-}
-
-/// The number of a column, where a term is a number.
-fn ordinal(expression: &Expr) -> Option<usize> {
-    match expression {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) => digits.parse().ok(),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn alias_of(expression: &Expr) -> Option<String> {
-    match expression {
-        Expr::Identifier(ident) => Some(name_of(ident)),
-        _ => None,
-    }
-}
-
-/// The name that PostgreSQL gives a column without one.
-fn column_name(expression: &Expr) -> String {
-    match expression {
-        Expr::Identifier(ident) => name_of(ident),
-        Expr::CompoundIdentifier(idents) => idents.last().map(name_of).unwrap_or_default(),
-        Expr::Function(function) => {
-            split_name(&function.name).map_or_else(|_| "?column?".to_owned(), |(_, name)| name)
-        }
-        Expr::Cast { expr, data_type, .. } => match column_name(expr).as_str() {
-            "?column?" => {
-                let surroundings = sqlparser_type_name(data_type);
-                surroundings.unwrap_or_else(|| "?column?".to_owned())
-            }
-            inner => inner.to_owned(),
-        },
-        Expr::Nested(inner) => column_name(inner),
-        Expr::Case { else_result: Some(inner), .. } => match column_name(inner).as_str() {
-            "?column?" => "case".to_owned(),
-            inner => inner.to_owned(),
-        },
-        Expr::Case { .. } => "case".to_owned(),
-        Expr::Exists { .. } => "exists".to_owned(),
-        Expr::Array(_) => "array".to_owned(),
-        Expr::Extract { .. } => "extract".to_owned(),
-        Expr::Substring { .. } => "substring".to_owned(),
-        Expr::Position { .. } => "position".to_owned(),
-        Expr::Trim { .. } => "btrim".to_owned(),
-        Expr::AtTimeZone { .. } => "timezone".to_owned(),
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".to_owned(),
-        Expr::Interval(_) => "interval".to_owned(),
-        Expr::Subquery(query) => match query.body.as_ref() {
-            SetExpr::Select(select) => match select.projection.first() {
-                Some(SelectItem::UnnamedExpr(inner)) => column_name(inner),
-                Some(SelectItem::ExprWithAlias { alias, .. }) => name_of(alias),
-                _ => "?column?".to_owned(),
-            },
-            _ => "?column?".to_owned(),
-        },
-        _ => "?column?".to_owned(),
-    }
-}
-
-/// The short name of a written built-in type.
-fn sqlparser_type_name(written: &sqlparser::ast::DataType) -> Option<String> {
-    let catalog = crate::engine::Catalog::default();
-    let around = super::Surroundings {
-        catalog: &catalog,
-        search_path: &[],
-        system: |_, _| None,
-        version: "",
-        text: "",
-    };
-    super::names::data_type(written, &around).ok().map(|ty| ty.short_name())
-}
-
-fn refuse_parts(select: &Select) -> Result<()> {
-    let refused = [
-        (select.top.is_some(), "TOP"),
-        (select.into.is_some(), "SELECT INTO"),
-        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
-        (!select.named_window.is_empty(), "a named window"),
-        (select.qualify.is_some(), "QUALIFY"),
-        (!select.connect_by.is_empty(), "CONNECT BY"),
-        (
-            !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty(),
-            "CLUSTER BY",
-        ),
-    ];
-    match refused.iter().find(|(present, _)| *present) {
-        Some((_, name)) => Err(SqlError::unsupported(*name)),
-        None => Ok(()),
-    }
 }

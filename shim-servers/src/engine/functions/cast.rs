@@ -33,19 +33,7 @@ pub(crate) fn convert(from: &SqlType, to: &SqlType, explicit: bool, value: &Valu
         SqlError::new(Condition::CannotCoerce, message)
     };
     if to.is_text() {
-        let text = match (from, value) {
-            (SqlType::Bool, Value::Integer(truth)) => (if *truth == 0 { "false" } else { "true" }).to_owned(),
-            _ => text::format(from, value)?.unwrap_or_default(),
-        };
-        let text =
-            if matches!(from, SqlType::Char(_)) { text.trim_end_matches(' ').to_owned() } else { text };
-        return Ok(Value::Text(match to {
-            SqlType::Varchar(Some(length)) | SqlType::Char(Some(length)) => {
-                let shortened: String = text.chars().take(*length as usize).collect();
-                text::limited(if explicit { &shortened } else { &text }, *length, to)?
-            }
-            _ => text,
-        }));
+        return to_characters(from, to, explicit, value);
     }
     match (to, value) {
         (_, Value::Text(text)) if from.is_text() || *from == SqlType::Unknown => text::parse(to, text),
@@ -99,6 +87,22 @@ pub(crate) fn convert(from: &SqlType, to: &SqlType, explicit: bool, value: &Valu
         (SqlType::Regclass | SqlType::Regtype | SqlType::Record, _) => Ok(value.clone()),
         _ => Err(unable()),
     }
+}
+
+/// A value as text of a character type.
+fn to_characters(from: &SqlType, to: &SqlType, explicit: bool, value: &Value) -> Result<Value> {
+    let text = match (from, value) {
+        (SqlType::Bool, Value::Integer(truth)) => (if *truth == 0 { "false" } else { "true" }).to_owned(),
+        _ => text::format(from, value)?.unwrap_or_default(),
+    };
+    let text = if matches!(from, SqlType::Char(_)) { text.trim_end_matches(' ').to_owned() } else { text };
+    Ok(Value::Text(match to {
+        SqlType::Varchar(Some(length)) | SqlType::Char(Some(length)) => {
+            let shortened: String = text.chars().take(*length as usize).collect();
+            text::limited(if explicit { &shortened } else { &text }, *length, to)?
+        }
+        _ => text,
+    }))
 }
 
 fn integer(to: &SqlType, value: &Value) -> Result<Value> {

@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, UserDefinedTypeRepresentation};
+use sqlparser::ast::{Ident, ObjectName, ObjectType, SchemaName, Statement, UserDefinedTypeRepresentation};
 
 use super::super::connection::{Connection, Handled, surroundings};
 use super::super::message::Messages;
 use super::needs_no_transaction;
 use crate::engine::{
-    Access, Catalog, Condition, Constraint, EnumType, Key, RelationKind, Result, SqlError, Step, Work, quote,
-    sqlite_name,
+    Access, Catalog, Condition, Constraint, EnumType, Key, RelationKind, Result, SqlError, SqlType, Step,
+    Work, quote, sqlite_name,
 };
-use crate::sql::{self, Change, first_words, name_of, new_key, split_name};
+use crate::sql::{self, Change, Surroundings, first_words, name_of, new_key, split_name};
 
 impl Connection {
     /// Does a definition; its command tag.
@@ -24,34 +24,8 @@ impl Connection {
         statement: &Statement,
         text: &str,
     ) -> Handled<String> {
-        match statement {
-            Statement::CreateDatabase { db_name, .. } => {
-                needs_no_transaction(self.session.status(), statement)?;
-                let cluster = Arc::clone(self.session.cluster());
-                cluster.create_database(&split_name(db_name)?.1).await?;
-                return Ok("CREATE DATABASE".to_owned());
-            }
-            Statement::Drop { object_type: ObjectType::Database, names, if_exists, .. } => {
-                needs_no_transaction(self.session.status(), statement)?;
-                let cluster = Arc::clone(self.session.cluster());
-                for name in names {
-                    let (_, name) = split_name(name)?;
-                    if *if_exists && cluster.database(&name).is_none() {
-                        continue;
-                    }
-                    cluster.drop_database(&name).await?;
-                }
-                return Ok("DROP DATABASE".to_owned());
-            }
-            Statement::Comment { .. } => return Ok("COMMENT".to_owned()),
-            Statement::CreateExtension(extension) => {
-                let name = name_of(&extension.name);
-                if !["plpgsql", "pgcrypto", "uuid-ossp"].contains(&name.as_str()) {
-                    return Err(SqlError::unsupported(format!("extension \"{name}\"")).into());
-                }
-                return Ok("CREATE EXTENSION".to_owned());
-            }
-            _ => {}
+        if let Some(tag) = self.define_outside(statement).await? {
+            return Ok(tag.to_owned());
         }
         // The lock first, then the catalog.
         let lock =
@@ -73,41 +47,13 @@ impl Connection {
             Statement::CreateSchema { schema_name, if_not_exists, .. } => {
                 ("CREATE SCHEMA".to_owned(), create_schema(&catalog, schema_name, *if_not_exists)?)
             }
-            Statement::CreateSequence { name, if_not_exists, data_type, sequence_options, .. } => {
-                let ty = match data_type {
-                    Some(written) => sql::data_type(written, &around)?,
-                    None => crate::engine::SqlType::Int8,
-                };
-                let (schema, name) = split_name(name)?;
-                let key = new_key(&catalog, schema, name, &path)?;
-                if catalog.is_taken(&key) && *if_not_exists {
-                    return Ok("CREATE SEQUENCE".to_owned());
-                }
-                refuse_taken(&catalog, &key)?;
-                let mut change = Change::of(&catalog);
-                let oid = change.catalog.allocate_oid();
-                let sequence = sql::sequence(oid, ty, sequence_options, None)?;
-                change.catalog.sequences.insert(key, sequence.into());
-                ("CREATE SEQUENCE".to_owned(), Some(change))
+            Statement::CreateSequence { .. } => {
+                ("CREATE SEQUENCE".to_owned(), create_sequence(statement, &around)?)
             }
             Statement::CreateType {
                 name,
                 representation: Some(UserDefinedTypeRepresentation::Enum { labels }),
-            } => {
-                let (schema, name) = split_name(name)?;
-                let key = new_key(&catalog, schema, name, &path)?;
-                if catalog.enums.contains_key(&key) {
-                    let message = format!("type \"{}\" already exists", key.1);
-                    return Err(SqlError::new(Condition::DuplicateObject, message).into());
-                }
-                let mut change = Change::of(&catalog);
-                let oid = change.catalog.allocate_oid();
-                // The next number is the array's.
-                change.catalog.allocate_oid();
-                let labels = labels.iter().map(|label| label.value.clone()).collect();
-                change.catalog.enums.insert(key, EnumType { oid, labels }.into());
-                ("CREATE TYPE".to_owned(), Some(change))
-            }
+            } => ("CREATE TYPE".to_owned(), Some(create_enum(name, labels, &around)?)),
             Statement::Drop { object_type, if_exists, names, cascade, .. } => {
                 let mut change = Change::of(&catalog);
                 for name in names {
@@ -127,19 +73,7 @@ impl Connection {
             Statement::AlterIndex {
                 name,
                 operation: sqlparser::ast::AlterIndexOperation::RenameIndex { index_name },
-            } => {
-                let (schema, name) = split_name(name)?;
-                let mut change = Change::of(&catalog);
-                let found = catalog.index(schema.as_deref(), &name, &path).map(|(key, _)| key);
-                let renamed = found.is_some_and(|key| {
-                    split_name(index_name).is_ok_and(|(_, new)| sql::rename_index(&mut change, &key, &new))
-                });
-                if !renamed {
-                    let message = format!("relation \"{name}\" does not exist");
-                    return Err(SqlError::new(Condition::UndefinedTable, message).into());
-                }
-                ("ALTER INDEX".to_owned(), Some(change))
-            }
+            } => ("ALTER INDEX".to_owned(), Some(alter_index(name, index_name, &around)?)),
             Statement::Lock(_) => ("LOCK TABLE".to_owned(), None),
             other => return Err(SqlError::unsupported(first_words(other)).into()),
         };
@@ -150,6 +84,39 @@ impl Connection {
             self.session.alter("DDL", None, change.steps, change.catalog).await?;
         }
         Ok(tag)
+    }
+
+    /// What is outside of every database, or changes nothing; its tag.
+    async fn define_outside(&mut self, statement: &Statement) -> Handled<Option<&'static str>> {
+        match statement {
+            Statement::CreateDatabase { db_name, .. } => {
+                needs_no_transaction(self.session.status(), statement)?;
+                let cluster = Arc::clone(self.session.cluster());
+                cluster.create_database(&split_name(db_name)?.1).await?;
+                Ok(Some("CREATE DATABASE"))
+            }
+            Statement::Drop { object_type: ObjectType::Database, names, if_exists, .. } => {
+                needs_no_transaction(self.session.status(), statement)?;
+                let cluster = Arc::clone(self.session.cluster());
+                for name in names {
+                    let (_, name) = split_name(name)?;
+                    if *if_exists && cluster.database(&name).is_none() {
+                        continue;
+                    }
+                    cluster.drop_database(&name).await?;
+                }
+                Ok(Some("DROP DATABASE"))
+            }
+            Statement::Comment { .. } => Ok(Some("COMMENT")),
+            Statement::CreateExtension(extension) => {
+                let name = name_of(&extension.name);
+                if !["plpgsql", "pgcrypto", "uuid-ossp"].contains(&name.as_str()) {
+                    return Err(SqlError::unsupported(format!("extension \"{name}\"")).into());
+                }
+                Ok(Some("CREATE EXTENSION"))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn truncate(
@@ -185,7 +152,7 @@ impl Connection {
             }
         }
         if restart {
-            for (_, sequence) in &catalog.sequences {
+            for sequence in catalog.sequences.values() {
                 if sequence.owner.as_ref().is_some_and(|(table, _)| keys.contains(table)) {
                     self.session.shared.database.sequences.set(sequence.oid, sequence.start, false);
                     self.session.shared.with(|state| state.use_sequence(sequence.oid));
@@ -199,6 +166,55 @@ impl Connection {
     }
 }
 
+fn create_sequence(statement: &Statement, around: &Surroundings<'_>) -> Result<Option<Change>> {
+    let Statement::CreateSequence { name, if_not_exists, data_type, sequence_options, .. } = statement else {
+        return Err(SqlError::internal("no CREATE SEQUENCE"));
+    };
+    let ty = match data_type {
+        Some(written) => sql::data_type(written, around)?,
+        None => SqlType::Int8,
+    };
+    let (schema, name) = split_name(name)?;
+    let key = new_key(around.catalog, schema, name, around.search_path)?;
+    if around.catalog.is_taken(&key) {
+        if *if_not_exists {
+            return Ok(None);
+        }
+        let message = format!("relation \"{}\" already exists", key.1);
+        return Err(SqlError::new(Condition::DuplicateTable, message));
+    }
+    let mut change = Change::of(around.catalog);
+    let oid = change.catalog.allocate_oid();
+    let sequence = sql::sequence(oid, ty, sequence_options, None)?;
+    change.catalog.sequences.insert(key, sequence.into());
+    Ok(Some(change))
+}
+
+fn create_enum(name: &ObjectName, labels: &[Ident], around: &Surroundings<'_>) -> Result<Change> {
+    let (schema, name) = split_name(name)?;
+    let key = new_key(around.catalog, schema, name, around.search_path)?;
+    if around.catalog.enums.contains_key(&key) {
+        let message = format!("type \"{}\" already exists", key.1);
+        return Err(SqlError::new(Condition::DuplicateObject, message));
+    }
+    let mut change = Change::of(around.catalog);
+    let oid = change.catalog.allocate_oid();
+    // The next number is the array's.
+    change.catalog.allocate_oid();
+    let labels = labels.iter().map(|label| label.value.clone()).collect();
+    change.catalog.enums.insert(key, EnumType { oid, labels }.into());
+    Ok(change)
+}
+
+fn alter_index(name: &ObjectName, new: &ObjectName, around: &Surroundings<'_>) -> Result<Change> {
+    let (schema, name) = split_name(name)?;
+    let mut change = Change::of(around.catalog);
+    let found = around.catalog.index(schema.as_deref(), &name, around.search_path).map(|(key, _)| key);
+    let key = found.ok_or_else(|| missing("relation", &name))?;
+    sql::rename_index(&mut change, &key, &split_name(new)?.1);
+    Ok(change)
+}
+
 fn missing(kind: &str, name: &str) -> SqlError {
     let condition = match kind {
         "schema" => Condition::InvalidSchemaName,
@@ -206,16 +222,6 @@ fn missing(kind: &str, name: &str) -> SqlError {
         _ => Condition::UndefinedTable,
     };
     SqlError::new(condition, format!("{kind} \"{name}\" does not exist"))
-}
-
-fn refuse_taken(catalog: &Catalog, key: &Key) -> Result<()> {
-    if catalog.is_taken(key) {
-        return Err(SqlError::new(
-            Condition::DuplicateTable,
-            format!("relation \"{}\" already exists", key.1),
-        ));
-    }
-    Ok(())
 }
 
 fn create_schema(catalog: &Catalog, name: &SchemaName, if_not_exists: bool) -> Result<Option<Change>> {

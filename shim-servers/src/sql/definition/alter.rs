@@ -144,8 +144,8 @@ fn append_column(
         refuse_null(change, &relation, &column.name);
     }
     change.steps.extend(later);
-    for constraint in relation.constraints[known..].to_vec() {
-        refuse_wrong_rows(change, &relation, &constraint);
+    for constraint in &relation.constraints[known..] {
+        refuse_wrong_rows(change, &relation, constraint);
     }
     rewrite(change, relation);
     Ok(key)
@@ -321,10 +321,10 @@ fn rename_column(change: &mut Change, mut relation: Relation, old: &str, new: &s
     }
     for other in change.catalog.relations.values_mut() {
         for constraint in &mut Arc::make_mut(other).constraints {
-            if let Constraint::ForeignKey { table, referred, .. } = constraint {
-                if *table == key {
-                    rename(referred);
-                }
+            if let Constraint::ForeignKey { table, referred, .. } = constraint
+                && *table == key
+            {
+                rename(referred);
             }
         }
     }
@@ -359,10 +359,10 @@ fn rename_table(change: &mut Change, mut relation: Relation, name: String) -> Re
     change.catalog.relations.insert(new.clone(), relation.into());
     for other in change.catalog.relations.values_mut() {
         for constraint in &mut Arc::make_mut(other).constraints {
-            if let Constraint::ForeignKey { table, .. } = constraint {
-                if *table == old {
-                    table.clone_from(&new);
-                }
+            if let Constraint::ForeignKey { table, .. } = constraint
+                && *table == old
+            {
+                table.clone_from(&new);
             }
         }
     }

@@ -293,7 +293,7 @@ pub(crate) fn add_foreign_key(
     around: &Surroundings<'_>,
 ) -> Result<()> {
     let columns: Vec<String> = key.columns.iter().map(name_of).collect();
-    for column in columns.iter().filter(|column| relation.column(column).is_none()) {
+    if let Some(column) = columns.iter().find(|column| relation.column(column).is_none()) {
         let message = format!("column \"{column}\" referenced in foreign key constraint does not exist");
         return Err(SqlError::new(Condition::UndefinedColumn, message));
     }

@@ -1,16 +1,17 @@
-//! sqlx 0.9 and a MySQL server, the same in both worlds.
+//! sqlx and a MySQL server, the same in both worlds and for each release of sqlx.
 //!
 //! Owns what an application does with sqlx. Must not ask for the simulation. Invariant: what is asserted here holds on
 //! MariaDB, which is the judge.
 
 use std::time::Duration;
 
+use crate::sqlx;
+use crate::sqlx::mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions};
+use crate::sqlx::{Acquire, Connection, Executor, Row};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use compat_mysql::database_or_skip;
 use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
-use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions};
-use sqlx::{Acquire, AssertSqlSafe, Connection, Executor, Row};
 
 async fn pool(url: &str) -> MySqlPool {
     MySqlPoolOptions::new().max_connections(5).connect(url).await.expect("it connects")
@@ -202,7 +203,7 @@ async fn errors_have_mysqls_codes() {
         ("DROP TABLE nothing", "42S02"),
     ];
     for (statement, code) in cases {
-        let error = sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.expect_err(statement);
+        let error = sqlx::query(dynamic!(statement)).execute(&pool).await.expect_err(statement);
         let error = error.into_database_error().expect("the server's");
         assert_eq!(error.code().as_deref(), Some(code), "{statement}: {error}");
     }
@@ -285,7 +286,7 @@ async fn functions_are_mysqls() {
     for (expression, expected) in texts {
         let query = format!("SELECT {expression}");
         let found: Option<String> =
-            sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&pool).await.expect(expression);
+            sqlx::query_scalar(dynamic!(query)).fetch_one(&pool).await.expect(expression);
         assert_eq!(found.as_deref(), expected, "{expression}");
     }
     let numbers = [
@@ -305,7 +306,7 @@ async fn functions_are_mysqls() {
     ];
     for (expression, expected) in numbers {
         let query = format!("SELECT CAST({expression} AS SIGNED)");
-        let found: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&pool).await.expect(expression);
+        let found: i64 = sqlx::query_scalar(dynamic!(query)).fetch_one(&pool).await.expect(expression);
         assert_eq!(found, expected, "{expression}");
     }
     let now: NaiveDateTime =
@@ -323,7 +324,7 @@ async fn migrations_run_once() {
     let url = database_or_skip!();
     let pool = pool(&url).await;
     let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"));
-    let migrator = sqlx::migrate::Migrator::new(folder).await.expect("the folder is read");
+    let migrator = crate::Migrator::new(folder).await.expect("the folder is read");
     migrator.run(&pool).await.expect("they run");
     migrator.run(&pool).await.expect("there is nothing left to do");
     let applied: i64 =
