@@ -118,7 +118,7 @@ async fn a_restarted_server_resets_what_it_does_not_know() {
     let config = start_server(quick(60_000));
     let (connection, endpoint) = connect(&config).await;
     assert_eq!(say(&connection, b"hello").await.expect("an answer"), b"hello");
-    let power = sim::random_u64() % 2 == 0;
+    let power = sim::random_u64().is_multiple_of(2);
     if power {
         sim::power_off("server")
     } else {

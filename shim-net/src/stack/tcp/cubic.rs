@@ -191,7 +191,8 @@ mod tests {
         let mut reached = None;
         for round in 1..200u64 {
             let now = SimTime::ZERO + round_trip * round as u32;
-            for _ in 0..cwnd {
+            let acknowledged = cwnd;
+            for _ in 0..acknowledged {
                 counted += 1;
                 if counted >= cubic.pace(cwnd, 1, now) {
                     (cwnd, counted) = (cwnd + 1, 0);
