@@ -171,11 +171,11 @@ pub fn fixed_access() -> Preset {
     Preset::access(latency, 38_320_000, 83_950_000)
 }
 
-/// A geostationary satellite: 18.75 Mbit/s down, 2.96 Mbit/s up (Viasat, Ookla, third quarter of 2021). At least 600 ms
-/// (Michel et al., "A First Look at Starlink Performance", IMC 2022), and about 15 times Starlink's 44 ms (Ookla) at the
-/// median.
+/// A geostationary satellite: medians of 18.75 Mbit/s down, 2.96 Mbit/s up and 629 ms (Viasat in the United States: Ookla,
+/// "Starlink Expands but Q3 2021 Performance Flattens in Some Areas"). At least about 600 ms: Michel et al., "A First Look
+/// at Starlink Performance", IMC 2022.
 pub fn geostationary() -> Preset {
-    let latency = Latency::LogNormal { min: micros(300_000), median: micros(30_000), sigma: 0.5 };
+    let latency = Latency::LogNormal { min: micros(300_000), median: micros(14_500), sigma: 0.5 };
     Preset::access(latency, 2_960_000, 18_750_000)
 }
 

@@ -30,7 +30,7 @@ fn presets_have_the_round_trips_that_they_cite() {
         (dsl(), 37.05),
         (fibre(), 11.55),
         (fixed_access(), 10.0),
-        (geostationary(), 660.0),
+        (geostationary(), 629.0),
         (low_orbit(), 50.0),
     ];
     for (preset, round_trip_ms) in all {
