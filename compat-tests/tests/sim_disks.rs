@@ -113,7 +113,7 @@ async fn after_power_loss(how: PowerLoss, work: fn() -> io::Result<()>) -> Vec<u
 
 #[tokio::test]
 async fn a_file_that_was_replaced_with_all_syncs_is_the_new_one() {
-    let how = if sim::seed() % 2 == 0 { PowerLoss::Unsynced } else { PowerLoss::Torn };
+    let how = if sim::seed().is_multiple_of(2) { PowerLoss::Unsynced } else { PowerLoss::Torn };
     assert_eq!(after_power_loss(how, || replace(true, true)).await, [b'n'; 10_000]);
 }
 

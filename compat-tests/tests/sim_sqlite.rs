@@ -109,7 +109,7 @@ async fn run(journal: &'static str, synchronous: &'static str, nodes: usize, rou
     for _ in 0..rounds {
         for name in &names {
             sleep(Duration::from_micros(sim::random_in(500..20_000))).await;
-            if sim::random_u64() % 3 == 0 { sim::crash(name) } else { sim::power_off(name) }
+            if sim::random_u64().is_multiple_of(3) { sim::crash(name) } else { sim::power_off(name) }
         }
         sleep(Duration::from_millis(1)).await;
         names.iter().for_each(|name| sim::start(name.as_str()));

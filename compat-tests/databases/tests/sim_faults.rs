@@ -211,7 +211,7 @@ async fn power_cuts_under_load_lose_nothing_acknowledged() {
     let workers: Vec<_> = (1..=4).map(|worker| tokio::spawn(mark(pool.clone(), worker, until))).collect();
     for _ in 0..3 {
         sleep(Duration::from_millis(sim::random_in(100..700))).await;
-        if sim::random_u64() % 3 == 0 {
+        if sim::random_u64().is_multiple_of(3) {
             sim::crash("db")
         } else {
             sim::power_off("db")

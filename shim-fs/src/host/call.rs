@@ -33,10 +33,10 @@ pub(super) fn gate(node: u32, op: DiskOp) -> Result<()> {
     if !world(|disks, cx| disks.concerns(node, op, cx)) {
         return Ok(());
     }
-    if let Verdict::Wait(delay) = world(|disks, cx| disks.judge(node, op, cx, Switches::delay)) {
-        if !threads::wait_or_fail("a disk", delay) {
-            return refuse(libc::EIO);
-        }
+    if let Verdict::Wait(delay) = world(|disks, cx| disks.judge(node, op, cx, Switches::delay))
+        && !threads::wait_or_fail("a disk", delay)
+    {
+        return refuse(libc::EIO);
     }
     match world(|disks, cx| disks.judge(node, op, cx, Switches::failure)) {
         Verdict::Fail(errno) => refuse(errno),

@@ -72,13 +72,13 @@ impl Router {
     /// A packet arrives from `segment`.
     pub(crate) fn forward(&mut self, segment: u32, packet: Packet, now: SimTime, rng: &mut Stream) -> Turn {
         if segment == self.uplink.segment {
-            self.from_outside(packet, now)
+            self.inbound(packet, now)
         } else {
-            self.from_inside(segment, packet, now, rng)
+            self.outbound(segment, packet, now, rng)
         }
     }
 
-    fn from_outside(&mut self, mut packet: Packet, now: SimTime) -> Turn {
+    fn inbound(&mut self, mut packet: Packet, now: SimTime) -> Turn {
         let to = packet.destination.ip();
         if self.uplink.addresses.contains(&to) {
             let is_let_in =
@@ -101,7 +101,7 @@ impl Router {
         }
     }
 
-    fn from_inside(&mut self, segment: u32, mut packet: Packet, now: SimTime, rng: &mut Stream) -> Turn {
+    fn outbound(&mut self, segment: u32, mut packet: Packet, now: SimTime, rng: &mut Stream) -> Turn {
         let to = packet.destination.ip();
         let turns_round = self.uplink.addresses.contains(&to) && self.translates(to);
         if !turns_round && self.addresses().any(|own| own == to) {
@@ -125,7 +125,7 @@ impl Router {
                 Outbound::Reset => return packet.reset().map_or(Turn::Dropped(packet), Turn::Back),
             }
         }
-        if turns_round { self.from_outside(packet, now) } else { Turn::Onward(self.uplink.segment, packet) }
+        if turns_round { self.inbound(packet, now) } else { Turn::Onward(self.uplink.segment, packet) }
     }
 
     fn judge(&mut self, packet: &Packet, is_outbound: bool, now: SimTime) -> Action {

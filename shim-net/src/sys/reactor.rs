@@ -149,13 +149,13 @@ pub(crate) fn attempt<R>(
         let result = op(stack, cx);
         let blocked = matches!(result, Err(Errno::EAGAIN));
         let mut waits = false;
-        if blocked || result.as_ref().is_ok_and(is_part) {
-            if let Some(own) = stack.table.find_mut(id)?.core.waiters.find(key) {
-                own.clear(told);
-                waits = blocked && own.told(mask).ready.is_empty();
-                if waits {
-                    leave(own, mask);
-                }
+        if (blocked || result.as_ref().is_ok_and(is_part))
+            && let Some(own) = stack.table.find_mut(id)?.core.waiters.find(key)
+        {
+            own.clear(told);
+            waits = blocked && own.told(mask).ready.is_empty();
+            if waits {
+                leave(own, mask);
             }
         }
         Ok(Some(if blocked {

@@ -246,7 +246,7 @@ impl Writer<'_> {
         table: &Table,
         alias: Option<&str>,
         selection: &mut Option<Expr>,
-        order_by: &mut Vec<sqlparser::ast::OrderByExpr>,
+        order_by: &mut [sqlparser::ast::OrderByExpr],
         limit: &mut Option<Expr>,
     ) -> Result<String> {
         let condition = match selection {

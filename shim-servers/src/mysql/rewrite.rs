@@ -125,7 +125,7 @@ impl Rewriter<'_> {
             let arguments = plain_arguments(function)?;
             return Some(call("my_part", [vec![string(part)], arguments].concat()));
         }
-        let mut arguments = match upper.as_str() {
+        let arguments = match upper.as_str() {
             "VALUES" | "UNIX_TIMESTAMP" | "ISNULL" | "LOCATE" | "DATE_ADD" | "DATE_SUB" | "ADDDATE"
             | "SUBDATE" | "TIMESTAMPDIFF" | "TIMESTAMPADD" => plain_arguments(function)?,
             _ => {
@@ -133,7 +133,12 @@ impl Rewriter<'_> {
                 return self.refuse(MyError::new(opensrv_mysql::ErrorKind::ER_SP_DOES_NOT_EXIST, message));
             }
         };
-        match (upper.as_str(), arguments.len()) {
+        self.with_arguments(&upper, arguments)
+    }
+
+    /// A function whose arguments are put elsewhere.
+    fn with_arguments(&mut self, upper: &str, mut arguments: Vec<Expr>) -> Option<Expr> {
+        match (upper, arguments.len()) {
             ("VALUES", 1) => match arguments.remove(0) {
                 Expr::Identifier(column) => {
                     Some(Expr::CompoundIdentifier(vec![Ident::new("excluded"), column]))
@@ -162,8 +167,7 @@ impl Rewriter<'_> {
                 Some(call("my_date_move", vec![at, amount, unit]))
             }
             _ => {
-                let message =
-                    format!("Incorrect parameter count in the call to native function '{}'", function.name);
+                let message = format!("Incorrect parameter count in the call to native function '{upper}'");
                 self.refuse(MyError::new(
                     opensrv_mysql::ErrorKind::ER_WRONG_PARAMCOUNT_TO_NATIVE_FCT,
                     message,

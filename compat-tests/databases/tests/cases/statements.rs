@@ -243,9 +243,9 @@ async fn passwords_and_tls() {
     assert_eq!(user, "postgres");
     let other = Certificate::for_name("db");
     let wrong = options.ssl_root_cert_from_pem(other.authority_pem().as_bytes().to_vec());
-    let error = wrong.connect().await.err().expect("the authority is another");
+    let error = wrong.connect().await.expect_err("the authority is another");
     assert!(matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Io(_)), "{error}");
-    let error = trusting.password("wrong").connect().await.err().expect("the password is another");
+    let error = trusting.password("wrong").connect().await.expect_err("the password is another");
     assert_eq!(refusal(&error).0, "28P01");
 }
 
@@ -253,7 +253,7 @@ async fn passwords_and_tls() {
 async fn unknown_databases_and_functions_of_the_server() {
     let Some(server) = postgres().await else { return };
     let options: PgConnectOptions = server.url().parse().expect("a url");
-    let error = options.clone().database("nowhere").connect().await.err().expect("no such database");
+    let error = options.clone().database("nowhere").connect().await.expect_err("no such database");
     assert_eq!(refusal(&error).0, "3D000");
     let mut connection: PgConnection = options.clone().connect().await.expect("a connection");
     connection.execute("CREATE DATABASE second").await.expect("a database");

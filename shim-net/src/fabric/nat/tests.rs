@@ -85,7 +85,7 @@ fn mappings_die_when_they_are_idle() {
     let mut bench = Bench::new(NatConfig { inbound_refresh: true, ..NatConfig::full_cone() });
     let outer = bench.out(udp("10.0.0.2:5000", "203.0.113.1:53")).unwrap();
     for _ in 0..5 {
-        bench.now = bench.now + Duration::from_secs(299);
+        bench.now += Duration::from_secs(299);
         assert!(bench.comes_in("203.0.113.1:53", &outer).is_some());
     }
 }
@@ -117,14 +117,14 @@ fn tcp_opens_with_syn_and_lives_as_long_as_its_state() {
     let outer = bench.out(tcp(inner, remote, Flags::SYN)).unwrap();
     let mut answer = tcp(remote, &outer, Flags::SYN.with(ack));
     assert!(bench.nat.inbound(&mut answer, bench.now));
-    bench.now = bench.now + Duration::from_secs(7_439);
+    bench.now += Duration::from_secs(7_439);
     assert_eq!(bench.out(tcp(inner, remote, ack)).unwrap(), outer);
     // Both sides are done: now it lives four minutes more.
     assert!(bench.out(tcp(inner, remote, ack.with(Flags::FIN))).is_some());
     assert!(bench.nat.inbound(&mut tcp(remote, &outer, ack.with(Flags::FIN)), bench.now));
-    bench.now = bench.now + Duration::from_secs(239);
+    bench.now += Duration::from_secs(239);
     assert_eq!(bench.out(tcp(inner, remote, ack)).unwrap(), outer);
-    bench.now = bench.now + Duration::from_secs(240);
+    bench.now += Duration::from_secs(240);
     assert_eq!(bench.out(tcp(inner, remote, ack.with(Flags::RST))), None);
 }
 
@@ -161,7 +161,7 @@ fn many_flows_keep_the_tables_small_and_ports_unique() {
             let outer = bench.out(udp(&format!("10.0.0.{}:4000", port % 5), &remote)).unwrap();
             assert!(seen.insert(outer), "a port twice");
         }
-        bench.now = bench.now + Duration::from_secs(400);
+        bench.now += Duration::from_secs(400);
     }
     assert!(bench.nat.by_outer.len() <= 300, "{}", bench.nat.by_outer.len());
     assert_eq!(bench.nat.by_outer.len(), bench.nat.by_key.len());
