@@ -143,14 +143,14 @@ pub fn set_link(a: NodeId, b: NodeId, config: LinkConfig) {
 pub fn set_link_oneway(from: NodeId, to: NodeId, config: LinkConfig) {
     with(|net, cx| {
         record(cx, Fault::Link, &[from.0], &[to.0]);
-        net.fabric.link(from.0, to.0).config = Some(config);
+        net.fabric.link(from.0, to.0).config = Some(Box::new(config));
     });
 }
 
 /// What the link from `from` to `to` does.
 pub fn link(from: NodeId, to: NodeId) -> LinkConfig {
     with(|net, _| {
-        let own = net.fabric.link(from.0, to.0).config.clone();
+        let own = net.fabric.link(from.0, to.0).config.as_deref().cloned();
         own.unwrap_or_else(|| net.fabric.default_link.clone())
     })
 }

@@ -242,7 +242,7 @@ impl Fabric {
     fn rules_of(&self, place: usize, segment: u32) -> &LinkConfig {
         let link = &self.links[place];
         let segment = &self.segments[segment as usize];
-        link.config.as_ref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
+        link.config.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
     }
 
     fn carry(&mut self, place: usize, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
@@ -268,7 +268,7 @@ impl Fabric {
         let link = &mut links[place];
         let own = link.config.take();
         let segment = &segments[link.segment as usize];
-        let rules = own.as_ref().unwrap_or_else(|| inherited(link, segment, line, default_link));
+        let rules = own.as_deref().unwrap_or_else(|| inherited(link, segment, line, default_link));
         let mut settled = std::mem::take(&mut self.settled);
         let again = f(link, rules, &mut settled);
         link.config = own;

@@ -114,7 +114,7 @@ pub(crate) struct Link {
     pub(crate) from: u32,
     pub(crate) to: u32,
     /// Its own rules; else the default's.
-    pub(crate) config: Option<LinkConfig>,
+    pub(crate) config: Option<Box<LinkConfig>>,
     pub(crate) gate: Gate,
     pub(crate) held: Vec<(Trip, Packet)>,
     /// The segment in which it was used last, whose rules it has where it has none.
