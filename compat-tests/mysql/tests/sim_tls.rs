@@ -21,6 +21,9 @@ async fn server_with_certificate(name: &str) -> (MySqlConnectOptions, Vec<u8>) {
 }
 
 async fn one(mut connection: MySqlConnection) -> i64 {
+    let user: String =
+        sqlx::query_scalar("SELECT CURRENT_USER()").fetch_one(&mut connection).await.expect("a name");
+    assert_eq!(user, "eve@%");
     let one = sqlx::query_scalar("SELECT 1").fetch_one(&mut connection).await.expect("a row");
     connection.close().await.expect("it closes");
     one

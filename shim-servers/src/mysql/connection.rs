@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
@@ -15,6 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::Mutex;
 
 use super::error::MyError;
+use super::functions::{State, with};
 use super::session::{Answer, ResultColumn, Session};
 use super::types::{Kind, rounded};
 use super::{VERSION, password, temporal};
@@ -24,6 +26,7 @@ use crate::engine::Value;
 pub(super) struct Connection {
     /// The library wants to share what only one task uses.
     session: Mutex<Session>,
+    state: State,
     pub(super) id: u32,
     pub(super) salt: [u8; 20],
     pub(super) users: BTreeMap<String, String>,
@@ -159,7 +162,9 @@ impl Connection {
         salt: [u8; 20],
         users: BTreeMap<String, String>,
     ) -> Connection {
+        let state = Arc::clone(&session.state);
         Connection {
+            state,
             session: Mutex::new(session),
             id,
             salt,
@@ -255,7 +260,11 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Connection {
 
     async fn authenticate(&self, _: &str, user: &[u8], salt: &[u8], answer: &[u8]) -> bool {
         let user = String::from_utf8_lossy(user);
-        self.users.get(user.as_ref()).is_some_and(|own| password::is_right(own, salt, answer))
+        let is_right = self.users.get(user.as_ref()).is_some_and(|own| password::is_right(own, salt, answer));
+        if is_right {
+            with(&self.state, |state| state.user = user.into_owned());
+        }
+        is_right
     }
 
     async fn on_prepare<'a>(

@@ -222,7 +222,6 @@ impl MySql {
         let id = engine.shared.id as u32;
         let state = Arc::new(std::sync::Mutex::new(SessionState {
             connection_id: id,
-            user: "root".to_owned(),
             database: self.database.clone(),
             ..SessionState::default()
         }));
