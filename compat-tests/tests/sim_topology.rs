@@ -197,6 +197,19 @@ async fn a_node_may_have_a_firewall_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_node_may_not_send_is_refused_at_once() {
+    let mut firewall = FirewallConfig::stateful();
+    firewall.outbound_default = sim::Action::Reject;
+    sim::set_firewall("test", Some(firewall));
+    sim::host("server", reflector);
+    let address = SocketAddr::new(sim::lookup("server"), 80);
+    let started = sim::elapsed();
+    let refused = TcpStream::connect(address).await.expect_err("it is refused");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(sim::elapsed() - started < Duration::from_millis(1), "nothing left the node");
+}
+
+#[tokio::test]
 async fn a_phone_changes_from_wifi_to_mobile() {
     sim::host("server", reflector);
     home("wifi", "192.168.178.0/24", NatConfig::port_restricted_cone());

@@ -108,7 +108,14 @@ impl Fabric {
             return self.filtered(from, from, &packet);
         }
         if is_node && !self.passes_own_firewall(from, &packet, true, now) {
-            return self.filtered(from, from, &packet);
+            self.filtered(from, from, &packet);
+            if std::mem::take(&mut self.was_rejected)
+                && let Some(answer) = refusal(&packet)
+            {
+                let trip = Trip { from, to: from, segment, leg: Leg::Arrived, hops };
+                self.depart(trip, answer, now, Verdict::Sent);
+            }
+            return;
         }
         match self.next_hop(from, segment, packet.destination.ip()) {
             Some(to) => {
