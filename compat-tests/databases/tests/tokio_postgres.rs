@@ -7,7 +7,6 @@ use std::time::Duration;
 use bb8_postgres::PostgresConnectionManager;
 use chrono::{DateTime, TimeZone, Utc};
 use compat_databases::{Server, Wishes, postgres, postgres_with};
-use compat_tests::certificate::Certificate;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future, pin_mut, stream};
 use tokio_postgres::error::SqlState;
@@ -207,12 +206,7 @@ async fn notifications_interrupt_an_idle_connection() {
 
 #[tokio::test]
 async fn tls_by_rustls_and_scram() {
-    let certificate = Certificate::for_name(if cfg!(sim) { "db" } else { "localhost" });
-    let wishes = Wishes {
-        password: Some("secret".to_owned()),
-        tls: Some((certificate.server_pem().to_owned(), certificate.key_pem())),
-        max_connections: None,
-    };
+    let (wishes, certificate) = Wishes::secured();
     let Some(server) = postgres_with(wishes).await else { return };
     let mut config: Config = server.url().parse().expect("a url");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);

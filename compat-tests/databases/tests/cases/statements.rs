@@ -227,12 +227,7 @@ async fn migrations_run_once() {
 
 #[tokio::test]
 async fn passwords_and_tls() {
-    let certificate = Certificate::for_name(if cfg!(sim) { "db" } else { "localhost" });
-    let wishes = Wishes {
-        password: Some("secret".to_owned()),
-        tls: Some((certificate.server_pem().to_owned(), certificate.key_pem())),
-        max_connections: None,
-    };
+    let (wishes, certificate) = Wishes::secured();
     let Some(server) = postgres_with(wishes).await else { return };
     let options: PgConnectOptions = server.url().parse().expect("a url");
     let options = options.ssl_mode(PgSslMode::VerifyFull);
