@@ -158,10 +158,10 @@ fn base_lock(cargo: &Cargo, arguments: &Arguments, guard: &LockGuard, project: &
     let folder = project.sim_dir.join("lock/base");
     let (resolved, key_path) = (folder.join("Cargo.lock"), folder.join("made-from"));
     let key = format!("{:016x}", hash(original.as_deref().unwrap_or_default()));
-    if fs::read_to_string(&key_path).is_ok_and(|old| old == key) {
-        if let Some(text) = fs::read_to_string(&resolved).ok().filter(|text| release(text).is_ok()) {
-            return Ok(text);
-        }
+    if fs::read_to_string(&key_path).is_ok_and(|old| old == key)
+        && let Some(text) = fs::read_to_string(&resolved).ok().filter(|text| release(text).is_ok())
+    {
+        return Ok(text);
     }
     fs::create_dir_all(&folder).map_err(Error::unwritable(&folder))?;
     let mut words = vec!["update".into(), "--workspace".into()];
