@@ -115,6 +115,23 @@ async fn portals_give_rows_in_portions() {
 }
 
 #[tokio::test]
+async fn a_portal_between_two_portions_is_not_cancelled() {
+    let Some(server) = postgres().await else { return };
+    let mut client = connect(&server).await;
+    let token = client.cancel_token();
+    let transaction = client.transaction().await.expect("a transaction");
+    let statement =
+        transaction.prepare("SELECT n FROM generate_series(1, 100000) AS n").await.expect("a statement");
+    let portal = transaction.bind(&statement, &[]).await.expect("a portal");
+    assert_eq!(transaction.query_portal(&portal, 10).await.expect("rows").len(), 10);
+    // No statement runs, so there is nothing to cancel.
+    token.cancel_query(NoTls).await.expect("asked");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(transaction.query_portal(&portal, 0).await.expect("rows").len(), 99_990);
+    transaction.commit().await.expect("done");
+}
+
+#[tokio::test]
 async fn requests_are_pipelined() {
     let Some(server) = postgres().await else { return };
     let client = connect(&server).await;

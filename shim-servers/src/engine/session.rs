@@ -255,6 +255,8 @@ impl Session {
             state.notifications.clear();
         });
         let Some(prologue) = prologue else { return Ok(()) };
+        let has_savepoints = !self.transaction().savepoints.is_empty();
+        self.shared.set_protected(work.access != Access::Read && has_savepoints);
         let backend = self.take_backend()?;
         let rows = Rows::start(backend, prologue, work.sql.clone(), work.params.clone());
         self.running = Some(Running { rows, work });
@@ -280,9 +282,15 @@ impl Session {
         drop(rows.receiver);
         let outcome = with_deadline(self.deadline, &self.shared, rows.job).await;
         let (backend, result) = outcome.map_err(|error| lost(&error))?;
+        let overdue = self.shared.take_overdue();
         match result {
             Ok(changed) => {
                 self.backend = Some(backend);
+                self.transaction().changed |= work.access != Access::Read;
+                if let Some(reason) = overdue {
+                    self.fail_here().await;
+                    return Err(reason.error());
+                }
                 let notifications = self.shared.with(|state| std::mem::take(&mut state.notifications));
                 for notification in notifications {
                     self.transaction().changes.notify(notification);
@@ -321,7 +329,9 @@ impl Session {
                 if backend.connection.is_autocommit() {
                     // SQLite has rolled back itself, or the transaction never began.
                     backend.guard = None;
-                    self.transaction().stage = Stage::Loose;
+                    let transaction = self.transaction();
+                    transaction.stage = Stage::Loose;
+                    transaction.lost = transaction.changed;
                 }
                 self.backend = Some(backend);
                 error

@@ -60,6 +60,7 @@ pub struct Shared {
     /// The user that it runs as.
     pub user: String,
     active: AtomicBool,
+    protected: AtomicBool,
     stop: Mutex<Option<Reason>>,
     stopped: Notify,
     terminated: AtomicBool,
@@ -112,6 +113,7 @@ impl Shared {
             database,
             user: user.to_owned(),
             active: AtomicBool::new(false),
+            protected: AtomicBool::new(false),
             stop: Mutex::new(None),
             stopped: Notify::new(),
             terminated: AtomicBool::new(false),
@@ -150,6 +152,7 @@ impl Shared {
         }
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         if self.is_active()
+            && (reason == Reason::Terminate || !self.protected.load(Ordering::Relaxed))
             && let Some(handle) = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
         {
             handle.interrupt();
@@ -161,6 +164,24 @@ impl Shared {
     /// Whether a statement runs.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Whether SQLite itself must not be interrupted: it would undo the whole transaction, and not what came after the newest savepoint.
+    pub(crate) fn set_protected(&self, protected: bool) {
+        self.protected.store(protected, Ordering::Relaxed);
+    }
+
+    /// Why a statement that could not be interrupted should have ended before its end.
+    pub(crate) fn take_overdue(&self) -> Option<Reason> {
+        let overdue = self.overdue();
+        self.protected.store(false, Ordering::Relaxed);
+        overdue
+    }
+
+    /// Why a statement that cannot be interrupted should end: its functions fail then.
+    pub(crate) fn overdue(&self) -> Option<Reason> {
+        let is_protected = self.protected.load(Ordering::Relaxed) && self.is_active();
+        if is_protected { self.reason() } else { None }
     }
 
     /// Whether the session was told to end.
@@ -200,6 +221,20 @@ impl Shared {
     /// Why what runs was stopped.
     pub fn reason(&self) -> Option<Reason> {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Comes back once the session was told to end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub async fn terminated(&self) {
+        loop {
+            let notified = self.stopped.notified();
+            if self.is_terminated() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Comes back once somebody stops this session's statement.

@@ -239,6 +239,8 @@ impl Connection {
             if let Some(portal) = self.portals.get_mut(&name) {
                 portal.state = State::Started { rows: VecDeque::new(), changed: None, sent: 0, plan };
             }
+        } else {
+            self.session.begin_statement(&prepared.text);
         }
         let limit = u64::try_from(execute.max_rows).ok().filter(|limit| *limit > 0);
         self.fetch(messages, &name, limit).await
@@ -316,6 +318,7 @@ impl Connection {
                 *sent += 1;
                 left = left.map(|left| left - 1);
                 if left == Some(0) {
+                    self.session.end_statement();
                     return Ok(messages.push(&Out::PortalSuspended(PortalSuspended::new()))?);
                 }
             }

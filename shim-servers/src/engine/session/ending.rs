@@ -38,6 +38,11 @@ impl Session {
         self.abandon().await;
         let at = self.find_savepoint(name).await?;
         let transaction = self.transaction();
+        if transaction.lost {
+            transaction.failed = true;
+            let message = "the storage has rolled back the whole transaction";
+            return Err(SqlError::new(Condition::IoError, message));
+        }
         transaction.savepoints.truncate(at + 1);
         transaction.failed = false;
         let (number, changes) =
