@@ -263,6 +263,30 @@ async fn deadpool_recycles_and_times_out() {
 }
 
 #[tokio::test]
+async fn deadpool_cleans_what_it_recycles() {
+    let Some(server) = postgres().await else { return };
+    let config: Config = server.url().parse().expect("a url");
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Clean });
+    let pool = Pool::builder(manager).max_size(1).build().expect("a pool");
+    let client = pool.get().await.expect("a connection");
+    let number: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
+    let cached = client.prepare_cached("SELECT $1::int + 1").await.expect("a statement");
+    let left = "CREATE TEMP TABLE scratch (n INT); SET statement_timeout = 5000; SELECT pg_advisory_lock(7)";
+    client.batch_execute(left).await.expect("left behind");
+    drop(client);
+    let client = pool.get().await.expect("a connection");
+    let again: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
+    assert_eq!(number, again, "it is the same one");
+    assert_eq!(client.query_one(&cached, &[&41_i32]).await.expect("a row").get::<_, i32>(0), 42);
+    let timeout: String = client.query_one("SHOW statement_timeout", &[]).await.expect("a row").get(0);
+    assert_eq!(timeout, "0");
+    client.batch_execute("SELECT * FROM scratch").await.expect_err("the table is gone");
+    let held: bool = client.query_one("SELECT pg_advisory_unlock(7)", &[]).await.expect("a row").get(0);
+    assert!(!held, "the lock was given back");
+}
+
+#[tokio::test]
 async fn bb8_replaces_broken_connections() {
     let Some(server) = postgres().await else { return };
     let config: Config = server.url().parse().expect("a url");

@@ -21,6 +21,7 @@ use super::database::Cluster;
 use super::error::{Condition, Result, SqlError};
 use super::rows::{Backend, Batch, Rows};
 use super::shared::{Reason, Shared};
+use super::temporary::Temporary;
 use super::times::EPOCH_US;
 use super::transaction::{Isolation, Stage, Status, Transaction};
 use super::types::Value;
@@ -65,6 +66,7 @@ pub struct Session {
     backend: Option<Backend>,
     running: Option<Running>,
     transaction: Option<Transaction>,
+    temporary: Temporary,
     notifications: mpsc::UnboundedReceiver<Notification>,
     deadline: Option<Instant>,
     savepoints_made: usize,
@@ -95,6 +97,7 @@ impl Session {
             backend: Some(Backend { connection, guard: None }),
             running: None,
             transaction: None,
+            temporary: Temporary::default(),
             deadline: None,
             savepoints_made: 0,
             default_isolation: Isolation::ReadCommitted,
@@ -113,7 +116,7 @@ impl Session {
     /// What it sees: its own changes, or what is committed.
     pub fn catalog(&self) -> Arc<Catalog> {
         let own = self.transaction.as_ref().and_then(|transaction| transaction.changes.catalog.clone());
-        own.unwrap_or_else(|| self.shared.database.catalog())
+        own.unwrap_or_else(|| self.temporary.over(self.shared.database.catalog()))
     }
 
     /// What the client is told after a command.

@@ -117,13 +117,19 @@ impl Session {
             return Ok(false);
         }
         let stage = transaction.stage;
+        if stage == Stage::Writing
+            && let Err(error) = self.end_temporary().await
+        {
+            self.roll_back_here().await;
+            return Err(error);
+        }
         if stage != Stage::Loose {
             self.commit_sqlite(stage == Stage::Writing).await?;
         }
         let changes = self.transaction.take().map(|transaction| transaction.changes).unwrap_or_default();
         let database = Arc::clone(&self.shared.database);
         if let Some(catalog) = changes.catalog {
-            database.publish_catalog(catalog);
+            database.publish_catalog(self.temporary.keep(catalog));
         }
         for (channel, on) in &changes.listening {
             match channel {
