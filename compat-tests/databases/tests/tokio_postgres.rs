@@ -2,15 +2,16 @@
 //!
 //! Owns no rule of its own. Must not know the world. Invariant: everything that is asserted here is true of a real server too.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bb8_postgres::PostgresConnectionManager;
 use chrono::{DateTime, TimeZone, Utc};
 use compat_databases::{Server, Wishes, postgres, postgres_with};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future, pin_mut, stream};
+use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutStream};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Timestamp, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, IsolationLevel, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
@@ -191,6 +192,83 @@ async fn copy_and_cancel() {
     });
     assert_eq!(slept.expect_err("it was cancelled").code(), Some(&SqlState::QUERY_CANCELED));
     client.batch_execute("SELECT 1").await.expect("it lives on");
+}
+
+#[tokio::test]
+async fn copy_in_binary() {
+    let Some(server) = postgres().await else { return };
+    let client = connect(&server).await;
+    client
+        .batch_execute("CREATE TEMPORARY TABLE points (id INT, t TEXT, at TIMESTAMPTZ)")
+        .await
+        .expect("made");
+    let sink = client.copy_in("COPY points FROM STDIN BINARY").await.expect("a copy");
+    let types = [Type::INT4, Type::TEXT, Type::TIMESTAMPTZ];
+    let writer = BinaryCopyInWriter::new(sink, &types);
+    pin_mut!(writer);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for i in 0..1_000_i32 {
+        let text = (i % 3 != 0).then(|| format!("point {i}"));
+        writer.as_mut().write(&[&i, &text, &(start + Duration::from_secs(i as u64))]).await.expect("a row");
+    }
+    assert_eq!(writer.finish().await.expect("finished"), 1_000);
+    let out = client.copy_out("COPY (SELECT * FROM points ORDER BY id) TO STDOUT (FORMAT binary)");
+    let rows = BinaryCopyOutStream::new(out.await.expect("a copy"), &types);
+    let rows: Vec<_> = rows.try_collect().await.expect("rows");
+    assert_eq!(rows.len(), 1_000);
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(row.get::<i32>(0), i as i32);
+        assert_eq!(row.get::<Option<&str>>(1).is_some(), i % 3 != 0);
+        assert_eq!(row.get::<SystemTime>(2), start + Duration::from_secs(i as u64));
+    }
+    let sink = client.copy_in("COPY points (id) FROM STDIN BINARY").await.expect("a copy");
+    pin_mut!(sink);
+    sink.send(bytes_of("no such file")).await.expect("sent");
+    let error = sink.finish().await.expect_err("it is no file of this format");
+    assert_eq!(error.code(), Some(&SqlState::BAD_COPY_FILE_FORMAT));
+}
+
+#[tokio::test]
+async fn values_beyond_all_others() {
+    let Some(server) = postgres().await else { return };
+    let client = connect(&server).await;
+    let row = client
+        .query_one(
+            "SELECT 'infinity'::timestamptz, '-infinity'::date, 'infinity'::timestamp > now(), \
+             ('infinity'::date)::timestamp::text, ('infinity'::timestamptz + interval '1 day')::text",
+            &[],
+        )
+        .await
+        .expect("a row");
+    assert_eq!(row.get::<_, Timestamp<SystemTime>>(0), Timestamp::PosInfinity);
+    assert!(row.get::<_, bool>(2));
+    assert_eq!((row.get::<_, &str>(3), row.get::<_, &str>(4)), ("infinity", "infinity"));
+    let number: i64 = client.query_one("SELECT txid_current()", &[]).await.expect("a row").get(0);
+    let next: i64 = client.query_one("SELECT txid_current()", &[]).await.expect("a row").get(0);
+    assert!(next > number);
+}
+
+#[tokio::test]
+async fn a_portal_at_its_end_has_no_more_rows() {
+    let Some(server) = postgres().await else { return };
+    let mut client = connect(&server).await;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::Serializable)
+        .read_only(true)
+        .deferrable(true)
+        .start()
+        .await
+        .expect("a transaction");
+    let statement =
+        transaction.prepare("SELECT n FROM generate_series(1, 5) AS n").await.expect("a statement");
+    let portal = transaction.bind(&statement, &[]).await.expect("a portal");
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        counts.push(transaction.query_portal(&portal, 2).await.expect("rows").len());
+    }
+    assert_eq!(counts, [2, 2, 1, 0]);
+    transaction.commit().await.expect("done");
 }
 
 fn bytes_of(text: &'static str) -> bytes::Bytes {

@@ -175,6 +175,7 @@ impl Session {
             state.statement_us = now_us;
             if fresh {
                 state.transaction_us = now_us;
+                state.transaction_number = None;
             }
             text.clone_into(&mut state.query);
         });

@@ -75,6 +75,8 @@ pub struct Shared {
 pub struct State {
     /// When the transaction began, in microseconds since 2000.
     pub transaction_us: i64,
+    /// The number of the transaction, if it was asked for.
+    pub transaction_number: Option<i64>,
     /// When the statement began, in microseconds since 2000.
     pub statement_us: i64,
     /// The catalog of the statement.
@@ -127,6 +129,11 @@ impl Shared {
     /// Reads or writes the session's state.
     pub fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The number of the transaction, which no other of the database has.
+    pub(crate) fn transaction_number(&self) -> i64 {
+        self.with(|state| *state.transaction_number.get_or_insert_with(|| self.database.next_transaction()))
     }
 
     /// Sets where the rows of system views come from; the first one stays.

@@ -68,6 +68,7 @@ impl Catalog {
         only.relations = filtered(&self.relations, &wanted);
         only.indexes = filtered(&self.indexes, &wanted);
         only.sequences = filtered(&self.sequences, &wanted);
+        only.enums = filtered(&self.enums, &wanted);
         only
     }
 
@@ -77,11 +78,15 @@ impl Catalog {
         all.relations.extend(other.relations.clone());
         all.indexes.extend(other.indexes.clone());
         all.sequences.extend(other.sequences.clone());
+        all.enums.extend(other.enums.clone());
         all
     }
 
     fn is_empty(&self) -> bool {
-        self.relations.is_empty() && self.indexes.is_empty() && self.sequences.is_empty()
+        self.relations.is_empty()
+            && self.indexes.is_empty()
+            && self.sequences.is_empty()
+            && self.enums.is_empty()
     }
 
     /// Temporary tables that a commit empties or drops.

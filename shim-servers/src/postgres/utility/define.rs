@@ -26,7 +26,7 @@ impl Connection {
         statement: &Statement,
         text: &str,
     ) -> Handled<String> {
-        if let Some(tag) = self.define_outside(statement).await? {
+        if let Some(tag) = self.define_outside(messages, statement).await? {
             return Ok(tag.to_owned());
         }
         // The lock first, then the catalog.
@@ -115,7 +115,8 @@ impl Connection {
         let catalog = self.session.catalog();
         let is_temporary = |key: &&Key| key.0 == TEMPORARY;
         let keys: Vec<Key> = catalog.relations.keys().filter(is_temporary).cloned().collect();
-        if keys.is_empty() && !catalog.sequences.keys().any(|key| key.0 == TEMPORARY) {
+        let mut others = catalog.sequences.keys().chain(catalog.enums.keys());
+        if keys.is_empty() && !others.any(|key| key.0 == TEMPORARY) {
             return Ok(());
         }
         let mut change = Change::of(&catalog);
@@ -123,11 +124,16 @@ impl Connection {
             drop_relation(&mut change, &key, true)?;
         }
         change.catalog.sequences.retain(|key, _| key.0 != TEMPORARY);
+        change.catalog.enums.retain(|key, _| key.0 != TEMPORARY);
         Ok(self.session.alter("DISCARD", None, change.steps, change.catalog).await?)
     }
 
     /// What is outside of every database, or changes nothing; its tag.
-    async fn define_outside(&mut self, statement: &Statement) -> Handled<Option<&'static str>> {
+    async fn define_outside(
+        &mut self,
+        messages: &mut Messages,
+        statement: &Statement,
+    ) -> Handled<Option<&'static str>> {
         match statement {
             Statement::CreateDatabase { db_name, .. } => {
                 needs_no_transaction(self.session.status(), statement)?;
@@ -141,6 +147,8 @@ impl Connection {
                 for name in names {
                     let (_, name) = split_name(name)?;
                     if *if_exists && cluster.database(&name).is_none() {
+                        let notice = format!("database \"{name}\" does not exist, skipping");
+                        messages.push_notice("NOTICE", &SqlError::new(Condition::Warning, notice))?;
                         continue;
                     }
                     cluster.drop_database(&name).await?;
