@@ -21,7 +21,7 @@ use super::database::Cluster;
 use super::error::{Condition, Result, SqlError};
 use super::rows::{Backend, Batch, Rows};
 use super::shared::{Reason, Shared};
-use super::temporary::Temporary;
+use super::temporary::{TEMPORARY, Temporary};
 use super::times::EPOCH_US;
 use super::transaction::{Isolation, Stage, Status, Transaction};
 use super::types::Value;
@@ -252,7 +252,8 @@ impl Session {
     /// `25006`, `55P03`, `57014` and others, before it has begun.
     pub async fn start(&mut self, work: Work) -> Result<()> {
         self.abandon().await;
-        let prologue = self.enter(work.access, work.command).await?;
+        let is_temporary = work.target.as_ref().is_some_and(|table| table.0 == TEMPORARY);
+        let prologue = self.enter(work.access, work.command, is_temporary).await?;
         let catalog = self.catalog();
         self.shared.with(|state| {
             state.catalog = catalog;
@@ -374,11 +375,17 @@ impl Session {
     }
 
     /// Takes what the access needs; what SQLite is to be told first, or nothing where the statement is not to run.
-    async fn enter(&mut self, access: Access, command: &'static str) -> Result<Option<Vec<String>>> {
+    /// Temporary tables are written to in a read-only transaction as well.
+    async fn enter(
+        &mut self,
+        access: Access,
+        command: &'static str,
+        is_temporary: bool,
+    ) -> Result<Option<Vec<String>>> {
         let writes = access != Access::Read;
         let transaction = self.transaction();
         transaction.started = true;
-        if writes && transaction.read_only {
+        if writes && transaction.read_only && !is_temporary {
             let message = format!("cannot execute {command} in a read-only transaction");
             return Err(SqlError::new(Condition::ReadOnlySqlTransaction, message));
         }

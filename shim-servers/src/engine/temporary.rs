@@ -37,12 +37,12 @@ impl Temporary {
 
     /// Keeps what is temporary in a catalog that was committed; the rest is everybody's.
     pub(crate) fn keep(&mut self, catalog: Arc<Catalog>) -> Arc<Catalog> {
-        let own = catalog.only(is_temporary);
-        if own.is_empty() && self.own.is_none() {
+        let has_own = catalog.has_temporary();
+        if !has_own && self.own.is_none() {
             return catalog;
         }
         let all = Arc::new(catalog.permanent());
-        self.own = (!own.is_empty()).then(|| own.into());
+        self.own = has_own.then(|| catalog.only(is_temporary).into());
         *self.both.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&all), catalog));
         all
     }
@@ -82,11 +82,10 @@ impl Catalog {
         all
     }
 
-    fn is_empty(&self) -> bool {
-        self.relations.is_empty()
-            && self.indexes.is_empty()
-            && self.sequences.is_empty()
-            && self.enums.is_empty()
+    /// Whether any object is temporary; an index is one of a table.
+    pub(crate) fn has_temporary(&self) -> bool {
+        let mut keys = self.relations.keys().chain(self.sequences.keys()).chain(self.enums.keys());
+        keys.any(is_temporary)
     }
 
     /// Temporary tables that a commit empties or drops.

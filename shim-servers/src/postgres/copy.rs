@@ -75,8 +75,11 @@ impl Connection {
         }
         let form = Form::of(&all)?;
         match (to, target) {
-            (true, CopyTarget::Stdout) => self.copy_out(messages, source, &form).await,
-            (false, CopyTarget::Stdin) => self.copy_in(messages, source, &form, text).await,
+            // PostgreSQL takes either word for the client.
+            (true, CopyTarget::Stdout | CopyTarget::Stdin) => self.copy_out(messages, source, &form).await,
+            (false, CopyTarget::Stdout | CopyTarget::Stdin) => {
+                self.copy_in(messages, source, &form, text).await
+            }
             _ => Err(SqlError::unsupported("COPY with a file or a program").into()),
         }
     }

@@ -295,8 +295,7 @@ fn standard_rows(catalog: &Catalog, database: &str, name: &str) -> Result<Vec<Js
 /// Schemas and their numbers; those of the system first.
 fn schemas(catalog: &Catalog) -> impl Iterator<Item = (usize, String)> {
     let own = catalog.schemas.iter().filter(|name| *name != "public").cloned();
-    let temporary =
-        catalog.relations.values().any(|found| found.is_temporary()).then(|| TEMPORARY.to_owned());
+    let temporary = catalog.has_temporary().then(|| TEMPORARY.to_owned());
     let all = ["pg_catalog", "information_schema", "public"].into_iter().map(str::to_owned).chain(own);
     let all = all.chain(temporary);
     let numbers = [11, 13_000, 2200].into_iter().chain(14_000..);

@@ -23,7 +23,7 @@ impl Session {
         F: FnOnce(&Connection) -> rusqlite::Result<Option<Catalog>> + Send + 'static,
     {
         self.abandon().await;
-        let prologue = self.enter(Access::Write, command).await?.unwrap_or_default();
+        let prologue = self.enter(Access::Write, command, false).await?.unwrap_or_default();
         let mut backend = self.take_backend()?;
         let catalog = self.catalog();
         self.shared.with(|state| state.catalog = catalog);

@@ -113,12 +113,11 @@ impl Connection {
     /// Drops the session's temporary objects.
     pub(super) async fn drop_temporary(&mut self) -> Handled {
         let catalog = self.session.catalog();
-        let is_temporary = |key: &&Key| key.0 == TEMPORARY;
-        let keys: Vec<Key> = catalog.relations.keys().filter(is_temporary).cloned().collect();
-        let mut others = catalog.sequences.keys().chain(catalog.enums.keys());
-        if keys.is_empty() && !others.any(|key| key.0 == TEMPORARY) {
+        if !catalog.has_temporary() {
             return Ok(());
         }
+        let is_temporary = |key: &&Key| key.0 == TEMPORARY;
+        let keys: Vec<Key> = catalog.relations.keys().filter(is_temporary).cloned().collect();
         let mut change = Change::of(&catalog);
         for key in keys {
             drop_relation(&mut change, &key, true)?;
