@@ -73,7 +73,7 @@ fn set(from: &[NodeId], to: &[NodeId], both: bool, gate: Gate, fault: Fault) {
     });
 }
 
-fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(Trip, Packet)>) {
+fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(Trip, Box<Packet>)>) {
     for (trip, packet) in released {
         net.fabric.travel(trip, packet, cx.now, &mut cx.rng.link);
     }

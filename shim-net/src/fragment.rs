@@ -45,17 +45,17 @@ fn transport_len(body: &Body) -> usize {
 }
 
 /// Makes of `packet` a train of fragments of at most `most` bytes each, with the number `id`.
-pub(crate) fn train(packet: Packet, most: usize, id: u64) -> Packet {
+pub(crate) fn train(mut packet: Box<Packet>, most: usize, id: u64) -> Box<Packet> {
     let len = transport_len(&packet.body);
-    let body = match packet.body {
+    packet.body = match packet.body {
         Body::Fragment(part) => Body::Fragment(Fragment { most: part.most.min(most), ..part }),
         whole => Body::Fragment(Fragment { id, whole: Arc::new(whole), offset: 0, len, most }),
     };
-    Packet { body, ..packet }
+    packet
 }
 
 /// Takes a train of fragments apart; what is none stays as it is.
-pub(crate) fn cut(packet: Packet) -> Vec<Packet> {
+pub(crate) fn cut(packet: Box<Packet>) -> Vec<Box<Packet>> {
     let header = packet.header_len();
     let Body::Fragment(train) = &packet.body else { return vec![packet] };
     if header + train.len <= train.most {
@@ -66,7 +66,9 @@ pub(crate) fn cut(packet: Packet) -> Vec<Packet> {
     let (begin, end) = (train.offset, train.offset + train.len);
     let part = |offset: usize| {
         let len = room.min(end - offset);
-        Packet { body: Body::Fragment(Fragment { offset, len, ..train.clone() }), ..packet.clone() }
+        let body = Body::Fragment(Fragment { offset, len, ..train.clone() });
+        let Packet { source, destination, ecn, dont_fragment, .. } = *packet;
+        Box::new(Packet { source, destination, ecn, dont_fragment, body })
     };
     (begin..end).step_by(room).map(part).collect()
 }
@@ -89,7 +91,7 @@ pub(crate) struct Reassembly {
 
 impl Reassembly {
     /// A part arrived. Gives the whole packet where it was the last that was missing.
-    pub(crate) fn put(&mut self, packet: Packet, now: SimTime) -> Option<Packet> {
+    pub(crate) fn put(&mut self, mut packet: Box<Packet>, now: SimTime) -> Option<Box<Packet>> {
         let Body::Fragment(part) = packet.body else { return Some(packet) };
         self.waiting.retain(|_, partial| now - partial.since < TIMEOUT);
         let key = (packet.source.ip(), packet.destination.ip(), part.id);
@@ -104,8 +106,9 @@ impl Reassembly {
         if reached < part.total() {
             return None;
         }
-        let ecn = self.waiting.remove(&key)?.ecn;
-        Some(Packet { ecn, body: Arc::unwrap_or_clone(part.whole), ..packet })
+        packet.ecn = self.waiting.remove(&key)?.ecn;
+        packet.body = Arc::unwrap_or_clone(part.whole);
+        Some(packet)
     }
 
     /// Forgets everything.
@@ -120,14 +123,14 @@ mod tests {
 
     use super::*;
 
-    fn datagram(len: usize) -> Packet {
-        Packet {
+    fn datagram(len: usize) -> Box<Packet> {
+        Box::new(Packet {
             source: "10.0.0.1:5".parse().unwrap(),
             destination: "10.0.0.2:6".parse().unwrap(),
             ecn: 2,
             dont_fragment: false,
             body: Body::Udp(Bytes::from(vec![7; len])),
-        }
+        })
     }
 
     #[test]

@@ -272,7 +272,7 @@ mod tests {
             let expected = bytes(&whole, false);
             let header = if v6 { 40 } else { 20 };
             let mut together = Vec::new();
-            for part in cut(train(whole, 1300, 77)) {
+            for part in cut(train(Box::new(whole), 1300, 77)) {
                 let bytes = bytes(&part, false);
                 assert!(bytes.len() <= 1300);
                 together.extend_from_slice(&bytes[if v6 { 48 } else { 20 }..]);

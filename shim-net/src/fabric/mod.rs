@@ -94,7 +94,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) trip: Trip,
-    pub(crate) packet: Packet,
+    pub(crate) packet: Box<Packet>,
 }
 
 /// What `Net` must schedule and record.
@@ -199,7 +199,7 @@ impl Fabric {
     }
 
     /// Sends `packet` over the link between two elements.
-    fn cross(&mut self, trip: Trip, from: u32, to: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
+    fn cross(&mut self, trip: Trip, from: u32, to: u32, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         let place = self.place(from, to);
         match self.links[place].gate {
             Gate::Open => {}
@@ -228,7 +228,7 @@ impl Fabric {
     }
 
     /// `packet`, as fragments where it is longer than `mtu` and may be cut: routers of IPv6 never do.
-    fn fitted(&mut self, packet: Packet, mtu: Option<usize>) -> Packet {
+    fn fitted(&mut self, packet: Box<Packet>, mtu: Option<usize>) -> Box<Packet> {
         let Some(mtu) = mtu else { return packet };
         let fits = packet.header_len() + packet.payload_len() <= mtu;
         if fits || packet.dont_fragment || !packet.destination.is_ipv4() {
@@ -245,7 +245,7 @@ impl Fabric {
         link.config.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
     }
 
-    fn carry(&mut self, place: usize, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
+    fn carry(&mut self, place: usize, trip: Trip, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
         self.links[place].segment = trip.segment;
         let flight = Flight { trip, packet };
@@ -311,7 +311,7 @@ impl Fabric {
         self.note(from, to, verdict, &packet, None);
     }
 
-    fn depart(&mut self, trip: Trip, packet: Packet, at: SimTime, verdict: Verdict) {
+    fn depart(&mut self, trip: Trip, packet: Box<Packet>, at: SimTime, verdict: Verdict) {
         let (from, to) = (trip.from, trip.to);
         let digest = packet.digest();
         let flight = Some(Flight { trip, packet });
@@ -398,7 +398,7 @@ fn inherited<'a>(
 
 /// Takes a train of TCP segments or of fragments apart, as a network card does, and lowers the segment size of a
 /// handshake to what fits into `mtu`, as routers do.
-pub(crate) fn pieces(mut packet: Packet, mtu: Option<usize>) -> Vec<Packet> {
+pub(crate) fn pieces(mut packet: Box<Packet>, mtu: Option<usize>) -> Vec<Box<Packet>> {
     let headers = packet.header_len();
     let Body::Tcp(segment) = &mut packet.body else { return fragment::cut(packet) };
     let most = mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);

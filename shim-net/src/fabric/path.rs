@@ -96,7 +96,7 @@ impl Fabric {
         &mut self,
         from: u32,
         segment: u32,
-        packet: Packet,
+        packet: Box<Packet>,
         hops: u8,
         now: SimTime,
         rng: &mut Stream,
@@ -127,7 +127,7 @@ impl Fabric {
     }
 
     /// The packet comes to the next leg of its trip, and crosses the link there; false where none is left.
-    pub(crate) fn travel(&mut self, mut trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
+    pub(crate) fn travel(&mut self, mut trip: Trip, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         if trip.leg == Leg::Up && !self.has_line(trip) {
             trip.leg = Leg::Between;
         }
@@ -176,7 +176,7 @@ impl Fabric {
         }
     }
 
-    fn forward(&mut self, router: u32, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
+    fn forward(&mut self, router: u32, trip: Trip, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         if trip.hops == 0 {
             return self.filtered(trip.from, trip.to, &packet);
         }
@@ -212,7 +212,7 @@ impl Fabric {
     }
 
     /// Nobody answers for the address: after a while the sender's own kernel gives up, or a router tells the sender.
-    fn unroutable(&mut self, from: u32, segment: u32, packet: Packet, now: SimTime) {
+    fn unroutable(&mut self, from: u32, segment: u32, packet: Box<Packet>, now: SimTime) {
         self.stats.unroutable += 1;
         self.note(from, from, Verdict::Unroutable, &packet, None);
         let switch = Element::Switch(segment).number();
@@ -222,13 +222,13 @@ impl Fabric {
             return;
         }
         let icmp = Unreachable { reason: Reason::Host, tcp, original: packet.destination };
-        let report = Packet {
+        let report = Box::new(Packet {
             source: packet.source,
             destination: packet.source,
             ecn: 0,
             dont_fragment: false,
             body: Body::Unreachable(icmp),
-        };
+        });
         let trip = Trip { from, to: from, segment, leg: Leg::Arrived, hops: HOPS };
         self.depart(trip, report, now + NEIGHBOUR_TIMEOUT, Verdict::Unroutable);
     }
@@ -241,7 +241,8 @@ impl Fabric {
         }
         let icmp =
             Unreachable { reason: Reason::TooBig(mtu), tcp: packet.is_tcp(), original: packet.destination };
-        let report = Packet { dont_fragment: false, ..packet.answer(Body::Unreachable(icmp)) };
+        let mut report = packet.answer(Body::Unreachable(icmp));
+        report.dont_fragment = false;
         // As if it came to a router from the link that is too narrow: so it meets the NAT that the packet met.
         let trip = Trip { from: trip.from, to: trip.from, leg: Leg::Arrived, hops: HOPS, ..trip };
         self.depart(trip, report, at, Verdict::Sent);

@@ -189,7 +189,7 @@ impl Stack {
     }
 
     /// A packet for this node arrived.
-    pub(crate) fn receive(&mut self, packet: Packet, now: SimTime) {
+    pub(crate) fn receive(&mut self, packet: Box<Packet>, now: SimTime) {
         if self.life == Life::Off {
             return;
         }
@@ -218,7 +218,7 @@ impl Stack {
         }
     }
 
-    fn tcp_receive(&mut self, packet: Packet, now: SimTime) {
+    fn tcp_receive(&mut self, packet: Box<Packet>, now: SimTime) {
         let Body::Tcp(segment) = &packet.body else { return };
         let flow = Flow::new(packet.destination, packet.source);
         let Flags(bits) = segment.flags;

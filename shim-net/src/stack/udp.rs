@@ -244,7 +244,7 @@ impl Stack {
                 if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
             let fits = piece.len() + overhead <= mtu;
             let body = Body::Udp(piece);
-            let packet = Packet { source, destination: to, ecn, dont_fragment, body };
+            let packet = Box::new(Packet { source, destination: to, ecn, dont_fragment, body });
             let packet = if fits { packet } else { train(packet, mtu, self.next_fragment_id()) };
             self.fx.outbox.push_back(packet);
             if rest.is_empty() {

@@ -116,7 +116,7 @@ pub(crate) struct Link {
     /// Its own rules; else the default's.
     pub(crate) config: Option<Box<LinkConfig>>,
     pub(crate) gate: Gate,
-    pub(crate) held: Vec<(Trip, Packet)>,
+    pub(crate) held: Vec<(Trip, Box<Packet>)>,
     /// The segment in which it was used last, whose rules it has where it has none.
     pub(crate) segment: u32,
     /// When the last packet arrives: the next one does not overtake it.

@@ -33,7 +33,7 @@ pub(super) enum End {
 pub(super) use End::{Client, Server};
 
 enum Pending {
-    Arrival(End, Packet),
+    Arrival(End, Box<Packet>),
     Timer(End, SocketId),
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Pair {
     /// Marks every packet that may be marked, as a congested queue does.
     pub(super) marks: bool,
     /// Every packet that was sent, with who sent it.
-    pub(super) log: Vec<(End, SimTime, Packet)>,
+    pub(super) log: Vec<(End, SimTime, Box<Packet>)>,
     pub(super) rng: Stream,
     pending: BTreeMap<(SimTime, u64), Pending>,
     serial: u64,
@@ -107,7 +107,7 @@ impl Pair {
         self.stacks[place].cancels.clear();
     }
 
-    fn carry(&mut self, from: End, mut packet: Packet) {
+    fn carry(&mut self, from: End, mut packet: Box<Packet>) {
         if self.marks && packet.ecn & 3 != 0 {
             packet.ecn = 3;
         }

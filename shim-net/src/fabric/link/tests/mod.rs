@@ -69,7 +69,7 @@ impl Bench {
     pub(super) fn send_packet(&mut self, packet: Packet) {
         let mut out = Vec::new();
         let trip = Trip { from: 0, to: 1, segment: 0, leg: Leg::Between, hops: 1 };
-        let flight = Flight { trip, packet };
+        let flight = Flight { trip, packet: Box::new(packet) };
         let again = self.link.send(&self.rules, flight, self.now, &mut self.rng, &mut out);
         self.take(again, out);
     }
