@@ -25,7 +25,7 @@ use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
 use dns::Names;
 use firewall::Firewall;
-use link::{Fate, Gate, Link, LinkConfig, Settled};
+use link::{Fate, Gate, Link, LinkConfig, Passage, Settled};
 use path::Trip;
 use router::Router;
 use segment::{Element, Segment};
@@ -245,41 +245,51 @@ impl Fabric {
         link.config.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
     }
 
-    fn carry(&mut self, place: usize, trip: Trip, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
+    fn carry(&mut self, place: usize, trip: Trip, mut packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
         self.links[place].segment = trip.segment;
+        let passage = self.with_link(place, |link, rules| link.send(rules, &mut packet, now, rng));
         let flight = Flight { trip, packet };
-        self.with_link(place, now, |link, rules, out| link.send(rules, flight, now, rng, out));
+        match passage {
+            Some(passage) => self.settle(place, Settled { flight, passage }, now),
+            None => self.with_queue(place, now, |link, rules, out| link.enqueue(rules, flight, now, rng, out)),
+        }
     }
 
     /// The time has come that the link at `place` has asked for.
     pub(crate) fn serve(&mut self, place: u32, now: SimTime, rng: &mut Stream) {
-        self.with_link(place as usize, now, |link, rules, out| link.serve(rules, now, rng, out));
+        self.with_queue(place as usize, now, |link, rules, out| link.serve(rules, now, rng, out));
     }
 
-    /// Lets a link do something by its rules, and carries out what it decided.
-    fn with_link(
-        &mut self,
-        place: usize,
-        now: SimTime,
-        f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
-    ) {
+    /// Lets a link do something by its rules.
+    fn with_link<R>(&mut self, place: usize, f: impl FnOnce(&mut Link, &LinkConfig) -> R) -> R {
         let Fabric { links, segments, line, default_link, .. } = self;
         let link = &mut links[place];
         let own = link.config.take();
         let segment = &segments[link.segment as usize];
         let rules = own.as_deref().unwrap_or_else(|| inherited(link, segment, line, default_link));
-        let mut settled = std::mem::take(&mut self.settled);
-        let again = f(link, rules, &mut settled);
+        let result = f(link, rules);
         link.config = own;
+        result
+    }
+
+    /// Lets a link do something with what waits, and carries out what it decided.
+    fn with_queue(
+        &mut self,
+        place: usize,
+        now: SimTime,
+        f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
+    ) {
+        let mut settled = std::mem::take(&mut self.settled);
+        let again = self.with_link(place, |link, rules| f(link, rules, &mut settled));
         self.services.extend(again.map(|at| (at, place as u32)));
-        let (from, to) = (link.from, link.to);
-        settled.drain(..).for_each(|settled| self.settle(from, to, settled, now));
+        settled.drain(..).for_each(|settled| self.settle(place, settled, now));
         self.settled = settled;
     }
 
-    fn settle(&mut self, from: u32, to: u32, settled: Settled, now: SimTime) {
-        let Settled { flight: Flight { trip, packet }, fate, marked, corrupted } = settled;
+    fn settle(&mut self, place: usize, settled: Settled, now: SimTime) {
+        let Settled { flight: Flight { trip, packet }, passage: Passage { fate, marked, corrupted } } = settled;
+        let Link { from, to, .. } = self.links[place];
         self.stats.marked += u64::from(marked);
         self.stats.corrupted += u64::from(corrupted);
         if self.capture.is_some() {

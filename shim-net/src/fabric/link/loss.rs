@@ -93,6 +93,9 @@ pub enum Outages {
 impl Outages {
     /// Whether the link is down.
     pub(crate) fn at(&self, now: SimTime) -> bool {
+        if *self == Outages::None {
+            return false;
+        }
         let since_start = now.since_start();
         match self {
             Outages::None => false,

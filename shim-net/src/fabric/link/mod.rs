@@ -94,15 +94,27 @@ impl Fate {
     }
 }
 
-/// A packet and its fate.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    pub(crate) flight: Flight,
+/// A packet's fate, and what was done to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Passage {
     pub(crate) fate: Fate,
     /// Whether the queue has marked it.
     pub(crate) marked: bool,
     /// Whether a bit of its data was changed.
     pub(crate) corrupted: bool,
+}
+
+impl From<Fate> for Passage {
+    fn from(fate: Fate) -> Passage {
+        Passage { fate, marked: false, corrupted: false }
+    }
+}
+
+/// A packet that has waited, and what became of it.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) flight: Flight,
+    pub(crate) passage: Passage,
 }
 
 /// ECN: the ends understand marks; a queue has marked it (RFC 3168).
@@ -154,9 +166,36 @@ impl Link {
         }
     }
 
-    /// Sends `packet`. The fates that are known now go to `out`; when the time returned comes, [`Link::serve`] must be
-    /// called.
+    /// Sends `packet`; `None` where it has to wait, and must be given to [`Link::enqueue`].
     pub(crate) fn send(
+        &mut self,
+        rules: &LinkConfig,
+        packet: &mut Packet,
+        now: SimTime,
+        rng: &mut Stream,
+    ) -> Option<Passage> {
+        self.sent += 1;
+        let bytes = packet.header_len() + packet.payload_len();
+        if let Some(mtu) = rules.mtu_bytes.filter(|mtu| bytes > *mtu)
+            && (packet.dont_fragment || !packet.destination.is_ipv4())
+        {
+            // Half of the way to the router that tells, and half back.
+            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency.quantile(0.5));
+            return Some(Fate::TooBig(rules.icmp_too_big.then_some(told)).into());
+        }
+        if rules.outages.at(now) {
+            return Some(Fate::Down.into());
+        }
+        if self.loses(rules, now, rng) {
+            return Some(Fate::Lost.into());
+        }
+        let waits = rules.is_limited() || !self.backlog.is_empty();
+        (!waits).then(|| self.depart(rules, packet, false, (now, now), rng))
+    }
+
+    /// Lets a packet wait for the rate. The fates that are known now go to `out`; when the time returned comes,
+    /// [`Link::serve`] must be called.
+    pub(crate) fn enqueue(
         &mut self,
         rules: &LinkConfig,
         flight: Flight,
@@ -164,32 +203,8 @@ impl Link {
         rng: &mut Stream,
         out: &mut Vec<Settled>,
     ) -> Option<SimTime> {
-        self.sent += 1;
-        let settle = |flight, fate| Settled { flight, fate, marked: false, corrupted: false };
-        let packet = &flight.packet;
-        let bytes = packet.header_len() + packet.payload_len();
-        if let Some(mtu) = rules.mtu_bytes.filter(|mtu| bytes > *mtu)
-            && (packet.dont_fragment || !packet.destination.is_ipv4())
-        {
-            // Half of the way to the router that tells, and half back.
-            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency.quantile(0.5));
-            out.push(settle(flight, Fate::TooBig(rules.icmp_too_big.then_some(told))));
-            return None;
-        }
-        if rules.outages.at(now) {
-            out.push(settle(flight, Fate::Down));
-            return None;
-        }
-        if self.loses(rules, now, rng) {
-            out.push(settle(flight, Fate::Lost));
-            return None;
-        }
-        if !rules.is_limited() && self.backlog.is_empty() {
-            self.depart(rules, flight, false, now, now, rng, out);
-            return None;
-        }
         self.transmit(rules, now, rng, out);
-        self.enqueue(rules, flight, bytes as u64, now, rng, out);
+        self.push(rules, flight, now, rng, out);
         self.transmit(rules, now, rng, out);
         self.call_again()
     }
@@ -231,18 +246,18 @@ impl Link {
         lost | rules.loss_pattern.picks(self.sent)
     }
 
-    fn enqueue(
+    fn push(
         &mut self,
         rules: &LinkConfig,
         flight: Flight,
-        bytes: u64,
         now: SimTime,
         rng: &mut Stream,
         out: &mut Vec<Settled>,
     ) {
         let packet = &flight.packet;
+        let bytes = packet.header_len() + packet.payload_len();
         let waiting = Waiting {
-            wire_bytes: rules.framing.wire_bytes(bytes),
+            wire_bytes: rules.framing.wire_bytes(bytes as u64),
             since: now,
             flow: Flow::new(packet.source, packet.destination).spread(),
             ecn_capable: packet.ecn & ECN_ECT != 0,
@@ -270,35 +285,25 @@ impl Link {
             let mut dropped = Vec::new();
             let next = self.backlog.pop(&rules.queue, now, &mut dropped);
             settle_dropped(dropped, out);
-            let Some(next) = next else { return };
+            let Some(Waiting { item: mut flight, wire_bytes, marked, .. }) = next else { return };
             let rate = rules.bandwidth_bps.or((!rules.is_limited()).then_some(u64::MAX));
-            match self.transmitter.send(next.wire_bytes, rate, &rules.schedule, now) {
-                Some(leaves) => self.depart(rules, next.item, next.marked, now, leaves, rng, out),
-                None => {
-                    out.push(Settled {
-                        flight: next.item,
-                        fate: Fate::Down,
-                        marked: next.marked,
-                        corrupted: false,
-                    });
-                }
-            }
+            let passage = match self.transmitter.send(wire_bytes, rate, &rules.schedule, now) {
+                Some(leaves) => self.depart(rules, &mut flight.packet, marked, (now, leaves), rng),
+                None => Passage { marked, ..Fate::Down.into() },
+            };
+            out.push(Settled { flight, passage });
         }
     }
 
     /// The packet leaves at `leaves`: what happens to it on its way.
-    #[expect(clippy::too_many_arguments, reason = "they are what a packet on its way consists of")]
     fn depart(
         &mut self,
         rules: &LinkConfig,
-        mut flight: Flight,
+        packet: &mut Packet,
         marked: bool,
-        now: SimTime,
-        leaves: SimTime,
+        (now, leaves): (SimTime, SimTime),
         rng: &mut Stream,
-        out: &mut Vec<Settled>,
-    ) {
-        let packet = &mut flight.packet;
+    ) -> Passage {
         if marked {
             packet.ecn = ECN_CE;
         }
@@ -329,7 +334,7 @@ impl Link {
             Some(again) => Fate::ArrivesTwice(arrives, again),
             None => Fate::Arrives(arrives),
         };
-        out.push(Settled { flight, fate, marked, corrupted });
+        Passage { fate, marked, corrupted }
     }
 
     fn leaves_order(&mut self, rules: &LinkConfig, rng: &mut Stream) -> bool {
@@ -351,7 +356,7 @@ fn settle_dropped(dropped: Vec<(Waiting<Flight>, Drop)>, out: &mut Vec<Settled>)
             Drop::Full => Fate::QueueFull,
             Drop::Early => Fate::QueueEarly,
         };
-        out.push(Settled { flight: waiting.item, fate, marked: false, corrupted: false });
+        out.push(Settled { flight: waiting.item, passage: fate.into() });
     }
 }
 

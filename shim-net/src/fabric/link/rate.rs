@@ -72,6 +72,9 @@ impl Schedule {
 
     /// The step that holds at `now`.
     pub(crate) fn step(&self, now: SimTime) -> Option<&Step> {
+        if self.steps.is_empty() {
+            return None;
+        }
         let place = self.steps.partition_point(|step| step.at <= self.phase(now));
         match place.checked_sub(1) {
             Some(place) => self.steps.get(place),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
-use super::{Fate, Link, LinkConfig, Settled};
+use super::{Fate, Link, LinkConfig, Passage, Settled};
 use crate::fabric::Flight;
 use crate::fabric::path::{Leg, Trip};
 use crate::packet::{Body, Packet};
@@ -69,14 +69,22 @@ impl Bench {
     pub(super) fn send_packet(&mut self, packet: Packet) {
         let mut out = Vec::new();
         let trip = Trip { from: 0, to: 1, segment: 0, leg: Leg::Between, hops: 1 };
-        let flight = Flight { trip, packet: Box::new(packet) };
-        let again = self.link.send(&self.rules, flight, self.now, &mut self.rng, &mut out);
+        let mut packet = Box::new(packet);
+        let passage = self.link.send(&self.rules, &mut packet, self.now, &mut self.rng);
+        let flight = Flight { trip, packet };
+        let again = match passage {
+            Some(passage) => {
+                out.push(Settled { flight, passage });
+                None
+            }
+            None => self.link.enqueue(&self.rules, flight, self.now, &mut self.rng, &mut out),
+        };
         self.take(again, out);
     }
 
     fn take(&mut self, again: Option<SimTime>, out: Vec<Settled>) {
         self.due.extend(again);
-        for Settled { flight: Flight { packet, .. }, fate, marked, .. } in out {
+        for Settled { flight: Flight { packet, .. }, passage: Passage { fate, marked, .. } } in out {
             let data = match &packet.body {
                 Body::Udp(data) => data.clone(),
                 Body::Tcp(segment) => segment.payload.clone(),
