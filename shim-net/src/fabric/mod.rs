@@ -25,7 +25,7 @@ use crate::packet::{Body, Flags, Packet};
 use crate::stack::table::FixedMap;
 use dns::Names;
 use firewall::Firewall;
-use link::{Fate, Gate, Link, LinkConfig, Passage, Settled};
+use link::{Fate, Gate, Link, LinkConfig, Passage, Rules, Settled};
 use path::Trip;
 use router::Router;
 use segment::{Element, Segment};
@@ -117,9 +117,9 @@ pub(crate) struct Fabric {
     was_rejected: bool,
     links: Vec<Link>,
     places: FixedMap<u64, u32>,
-    pub(crate) default_link: LinkConfig,
+    pub(crate) default_link: Rules,
     /// What the way to a switch does that has no rules of its own: nothing.
-    line: LinkConfig,
+    line: Rules,
     flights: Vec<Option<Flight>>,
     free: Vec<u32>,
     pub(crate) names: Names,
@@ -148,11 +148,11 @@ impl Default for Fabric {
             was_rejected: false,
             links: Vec::new(),
             places: FixedMap::default(),
-            default_link: LinkConfig::default(),
-            line: LinkConfig {
+            default_link: LinkConfig::default().into(),
+            line: Rules::from(LinkConfig {
                 latency: link::Latency::Fixed(std::time::Duration::ZERO),
                 ..LinkConfig::default()
-            },
+            }),
             flights: Vec::new(),
             free: Vec::new(),
             names: Names::default(),
@@ -217,7 +217,7 @@ impl Fabric {
             }
         }
         let rules = self.rules_of(place, trip.segment);
-        if !rules.needs_single_packets() {
+        if !rules.needs_single_packets {
             return self.carry(place, trip, packet, now, rng);
         }
         let (mtu, clamped) = (rules.mtu_bytes, rules.mtu_bytes.filter(|_| rules.clamp_mss));
@@ -239,10 +239,10 @@ impl Fabric {
     }
 
     /// What the link at `place` does, in a segment.
-    fn rules_of(&self, place: usize, segment: u32) -> &LinkConfig {
+    fn rules_of(&self, place: usize, segment: u32) -> &Rules {
         let link = &self.links[place];
         let segment = &self.segments[segment as usize];
-        link.config.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
+        link.rules.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
     }
 
     fn carry(&mut self, place: usize, trip: Trip, mut packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
@@ -262,14 +262,14 @@ impl Fabric {
     }
 
     /// Lets a link do something by its rules.
-    fn with_link<R>(&mut self, place: usize, f: impl FnOnce(&mut Link, &LinkConfig) -> R) -> R {
+    fn with_link<R>(&mut self, place: usize, f: impl FnOnce(&mut Link, &Rules) -> R) -> R {
         let Fabric { links, segments, line, default_link, .. } = self;
         let link = &mut links[place];
-        let own = link.config.take();
+        let own = link.rules.take();
         let segment = &segments[link.segment as usize];
         let rules = own.as_deref().unwrap_or_else(|| inherited(link, segment, line, default_link));
         let result = f(link, rules);
-        link.config = own;
+        link.rules = own;
         result
     }
 
@@ -278,7 +278,7 @@ impl Fabric {
         &mut self,
         place: usize,
         now: SimTime,
-        f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
+        f: impl FnOnce(&mut Link, &Rules, &mut Vec<Settled>) -> Option<SimTime>,
     ) {
         let mut settled = std::mem::take(&mut self.settled);
         let again = self.with_link(place, |link, rules| f(link, rules, &mut settled));
@@ -396,9 +396,9 @@ impl Fabric {
 fn inherited<'a>(
     link: &Link,
     segment: &'a Segment,
-    line: &'a LinkConfig,
-    default_link: &'a LinkConfig,
-) -> &'a LinkConfig {
+    line: &'a Rules,
+    default_link: &'a Rules,
+) -> &'a Rules {
     let is_switch = |end: u32| matches!(Element::of(end), Element::Switch(_));
     if is_switch(link.from) || is_switch(link.to) {
         return line;

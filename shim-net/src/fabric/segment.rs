@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::link::LinkConfig;
+use super::link::Rules;
 use crate::packet::ip_bits;
 use crate::stack::routes::Subnet;
 use crate::stack::table::FixedMap;
@@ -56,7 +56,7 @@ pub(crate) struct Segment {
     /// Nodes and routers.
     pub(crate) members: BTreeSet<u32>,
     /// The rules of its links that have none of their own.
-    pub(crate) rules: Option<LinkConfig>,
+    pub(crate) rules: Option<Rules>,
     /// Whether the way to or from the switch itself has rules, for anybody.
     pub(crate) has_lines: bool,
     next_host: u32,

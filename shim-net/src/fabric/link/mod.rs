@@ -33,6 +33,7 @@ use shim_runtime::rng::Stream;
 
 pub use codel::CoDel;
 pub use config::LinkConfig;
+pub(crate) use config::Rules;
 pub use fq_codel::FqCoDel;
 pub use latency::Latency;
 pub use loss::{BurstLoss, LossPattern, Outages};
@@ -126,7 +127,7 @@ pub(crate) struct Link {
     pub(crate) from: u32,
     pub(crate) to: u32,
     /// Its own rules; else the default's.
-    pub(crate) config: Option<Box<LinkConfig>>,
+    pub(crate) rules: Option<Box<Rules>>,
     pub(crate) gate: Gate,
     pub(crate) held: Vec<(Trip, Box<Packet>)>,
     /// The segment in which it was used last, whose rules it has where it has none.
@@ -150,7 +151,7 @@ impl Link {
         Link {
             from,
             to,
-            config: None,
+            rules: None,
             gate: Gate::Open,
             held: Vec::new(),
             segment: 0,
@@ -169,12 +170,17 @@ impl Link {
     /// Sends `packet`; `None` where it has to wait, and must be given to [`Link::enqueue`].
     pub(crate) fn send(
         &mut self,
-        rules: &LinkConfig,
+        rules: &Rules,
         packet: &mut Packet,
         now: SimTime,
         rng: &mut Stream,
     ) -> Option<Passage> {
         self.sent += 1;
+        if rules.only_delays && self.backlog.is_empty() {
+            self.since_reordered += 1;
+            let latency = self.drawn.draw(&rules.latency, rules.latency_correlation, rng);
+            return Some(Fate::Arrives(self.in_order(now + latency)).into());
+        }
         let bytes = packet.header_len() + packet.payload_len();
         if let Some(mtu) = rules.mtu_bytes.filter(|mtu| bytes > *mtu)
             && (packet.dont_fragment || !packet.destination.is_ipv4())
@@ -197,7 +203,7 @@ impl Link {
     /// [`Link::serve`] must be called.
     pub(crate) fn enqueue(
         &mut self,
-        rules: &LinkConfig,
+        rules: &Rules,
         flight: Flight,
         now: SimTime,
         rng: &mut Stream,
@@ -212,7 +218,7 @@ impl Link {
     /// The time has come that a call asked for: what waits is sent.
     pub(crate) fn serve(
         &mut self,
-        rules: &LinkConfig,
+        rules: &Rules,
         now: SimTime,
         rng: &mut Stream,
         out: &mut Vec<Settled>,
@@ -237,7 +243,7 @@ impl Link {
         self.due
     }
 
-    fn loses(&mut self, rules: &LinkConfig, now: SimTime, rng: &mut Stream) -> bool {
+    fn loses(&mut self, rules: &Rules, now: SimTime, rng: &mut Stream) -> bool {
         let scheduled = rules.schedule.step(now).and_then(|step| step.loss);
         let mut lost = rng.chance(scheduled.unwrap_or(rules.loss));
         if let Some(model) = &rules.loss_bursts {
@@ -248,7 +254,7 @@ impl Link {
 
     fn push(
         &mut self,
-        rules: &LinkConfig,
+        rules: &Rules,
         flight: Flight,
         now: SimTime,
         rng: &mut Stream,
@@ -280,7 +286,7 @@ impl Link {
     }
 
     /// Sends what waits, as long as nothing is being sent.
-    fn transmit(&mut self, rules: &LinkConfig, now: SimTime, rng: &mut Stream, out: &mut Vec<Settled>) {
+    fn transmit(&mut self, rules: &Rules, now: SimTime, rng: &mut Stream, out: &mut Vec<Settled>) {
         while self.transmitter.busy_until <= now && !self.backlog.is_empty() {
             let mut dropped = Vec::new();
             let next = self.backlog.pop(&rules.queue, now, &mut dropped);
@@ -298,7 +304,7 @@ impl Link {
     /// The packet leaves at `leaves`: what happens to it on its way.
     fn depart(
         &mut self,
-        rules: &LinkConfig,
+        rules: &Rules,
         packet: &mut Packet,
         marked: bool,
         (now, leaves): (SimTime, SimTime),
@@ -317,8 +323,7 @@ impl Link {
             arrives += Duration::from_nanos(rng.between(0, rules.reorder_by.as_nanos() as u64));
         } else {
             if !rules.overtaking {
-                arrives = arrives.max(self.last_arrival);
-                self.last_arrival = arrives;
+                arrives = self.in_order(arrives);
             }
             if rng.chance(rules.duplicate) {
                 again = Some(arrives + self.drawn.draw(latency, correlation, rng));
@@ -337,7 +342,13 @@ impl Link {
         Passage { fate, marked, corrupted }
     }
 
-    fn leaves_order(&mut self, rules: &LinkConfig, rng: &mut Stream) -> bool {
+    /// When a packet arrives that would at `at`: not before the one ahead of it.
+    fn in_order(&mut self, at: SimTime) -> SimTime {
+        self.last_arrival = at.max(self.last_arrival);
+        self.last_arrival
+    }
+
+    fn leaves_order(&mut self, rules: &Rules, rng: &mut Stream) -> bool {
         self.since_reordered += 1;
         if self.since_reordered < rules.reorder_gap {
             return false;

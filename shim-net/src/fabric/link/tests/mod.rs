@@ -14,7 +14,7 @@ use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
-use super::{Fate, Link, LinkConfig, Passage, Settled};
+use super::{Fate, Link, LinkConfig, Passage, Rules, Settled};
 use crate::fabric::Flight;
 use crate::fabric::path::{Leg, Trip};
 use crate::packet::{Body, Packet};
@@ -70,14 +70,15 @@ impl Bench {
         let mut out = Vec::new();
         let trip = Trip { from: 0, to: 1, segment: 0, leg: Leg::Between, hops: 1 };
         let mut packet = Box::new(packet);
-        let passage = self.link.send(&self.rules, &mut packet, self.now, &mut self.rng);
+        let rules = Rules::from(self.rules.clone());
+        let passage = self.link.send(&rules, &mut packet, self.now, &mut self.rng);
         let flight = Flight { trip, packet };
         let again = match passage {
             Some(passage) => {
                 out.push(Settled { flight, passage });
                 None
             }
-            None => self.link.enqueue(&self.rules, flight, self.now, &mut self.rng, &mut out),
+            None => self.link.enqueue(&rules, flight, self.now, &mut self.rng, &mut out),
         };
         self.take(again, out);
     }
@@ -100,7 +101,8 @@ impl Bench {
             self.due.retain(|due| *due != at);
             self.now = at;
             let mut out = Vec::new();
-            let again = self.link.serve(&self.rules, at, &mut self.rng, &mut out);
+            let rules = Rules::from(self.rules.clone());
+            let again = self.link.serve(&rules, at, &mut self.rng, &mut out);
             self.take(again, out);
         }
         self.now = until;
