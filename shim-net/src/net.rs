@@ -210,6 +210,9 @@ impl Net {
 
     /// Records what the fabric decided, and puts the arrivals into the queue.
     pub(crate) fn schedule(&mut self, cx: &mut DeviceContext<'_>) {
+        if !self.fabric.has_news() {
+            return;
+        }
         for outcome in self.fabric.outcomes.drain(..) {
             record(cx, outcome.from, outcome.to, outcome.verdict, outcome.digest);
             if let Some((at, place)) = outcome.arrival {

@@ -12,6 +12,7 @@ pub(crate) mod nat;
 pub(crate) mod path;
 pub(crate) mod router;
 pub(crate) mod segment;
+pub(crate) mod ways;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ use link::{Fate, Gate, Link, LinkConfig, Passage, Rules, Settled};
 use path::Trip;
 use router::Router;
 use segment::{Element, Segment};
+use ways::Ways;
 
 /// How many packets met which fate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -117,6 +119,7 @@ pub(crate) struct Fabric {
     was_rejected: bool,
     links: Vec<Link>,
     places: FixedMap<u64, u32>,
+    ways: Ways,
     pub(crate) default_link: Rules,
     /// What the way to a switch does that has no rules of its own: nothing.
     line: Rules,
@@ -148,6 +151,7 @@ impl Default for Fabric {
             was_rejected: false,
             links: Vec::new(),
             places: FixedMap::default(),
+            ways: Ways::default(),
             default_link: LinkConfig::default().into(),
             line: Rules::from(LinkConfig {
                 latency: link::Latency::Fixed(std::time::Duration::ZERO),
@@ -174,7 +178,7 @@ impl Fabric {
         // The way to or from a switch is asked for only where it has rules.
         for end in [from, to] {
             if let Element::Switch(segment) = Element::of(end) {
-                self.segments[segment as usize].has_lines = true;
+                self.segments[segment as usize].expect_lines();
             }
         }
         &mut self.links[place]
@@ -198,10 +202,10 @@ impl Fabric {
         &mut self.links
     }
 
-    /// Sends `packet` over the link between two elements.
-    fn cross(&mut self, trip: Trip, from: u32, to: u32, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
-        let place = self.place(from, to);
-        match self.links[place].gate {
+    /// Sends `packet` over the link at `place`.
+    fn cross(&mut self, trip: Trip, place: usize, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
+        let Link { from, to, gate, .. } = self.links[place];
+        match gate {
             Gate::Open => {}
             Gate::Cut => {
                 self.count(&packet);

@@ -12,6 +12,7 @@ use shim_runtime::rng::Stream;
 use super::firewall::Action;
 use super::router::{Router, Turn, refusal};
 use super::segment::{Element, Segment};
+use super::ways::{Lead, Way};
 use super::{Fabric, Flight, Verdict};
 use crate::capture::Remark;
 use crate::packet::{Body, Packet, Reason, Unreachable};
@@ -101,9 +102,10 @@ impl Fabric {
         now: SimTime,
         rng: &mut Stream,
     ) {
+        let way = Way { from, segment, source: packet.source.ip(), destination: packet.destination.ip() };
+        let lead = self.ways.find(&way, self.segment(segment));
         let is_node = matches!(Element::of(from), Element::Node(_));
-        let source = packet.source.ip();
-        if is_node && self.segment(segment).owner(source) != Some(from) {
+        if is_node && lead.is_none() && self.segment(segment).owner(way.source) != Some(from) {
             // BCP 38: nobody sends with an address that is not its own here.
             return self.filtered(from, from, &packet);
         }
@@ -117,12 +119,26 @@ impl Fabric {
             }
             return;
         }
-        match self.next_hop(from, segment, packet.destination.ip()) {
+        if let Some(Lead { to, place, .. }) = lead {
+            let trip = Trip { from, to, segment, leg: Leg::Between, hops };
+            return self.cross(trip, place as usize, packet, now, rng);
+        }
+        match self.next_hop(from, segment, way.destination) {
             Some(to) => {
                 let trip = Trip { from, to, segment, leg: Leg::Up, hops };
                 self.travel(trip, packet, now, rng);
+                self.remember(way, to);
             }
             None => self.unroutable(from, segment, packet, now),
+        }
+    }
+
+    /// A packet went this way: the next one needs no search, where the way is one between neighbours.
+    fn remember(&mut self, way: Way, to: u32) {
+        let segment = &self.segments[way.segment as usize];
+        if segment.owner(way.destination) == Some(to) && !segment.has_lines() {
+            let place = self.places.get(&Fabric::link_key(way.from, to));
+            place.iter().for_each(|place| self.ways.remember(way, segment, to, **place));
         }
     }
 
@@ -132,13 +148,14 @@ impl Fabric {
             trip.leg = Leg::Between;
         }
         let (from, to) = trip.ends();
-        self.cross(trip, from, to, packet, now, rng);
+        let place = self.place(from, to);
+        self.cross(trip, place, packet, now, rng);
     }
 
     /// Whether the link to or from the switch that the trip comes to has rules.
     fn has_line(&self, trip: Trip) -> bool {
         let (from, to) = trip.ends();
-        self.segment(trip.segment).has_lines && self.places.contains_key(&Fabric::link_key(from, to))
+        self.segment(trip.segment).has_lines() && self.places.contains_key(&Fabric::link_key(from, to))
     }
 
     /// The packet on its way that was called `place` arrives: for whom, where that is a node.
