@@ -96,6 +96,11 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
+    /// These, but for `flags`.
+    pub const fn without(self, flags: Flags) -> Flags {
+        Flags(self.0 & !flags.0)
+    }
+
     /// Both together.
     pub const fn with(self, flags: Flags) -> Flags {
         Flags(self.0 | flags.0)

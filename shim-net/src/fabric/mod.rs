@@ -12,17 +12,17 @@ pub(crate) mod nat;
 pub(crate) mod path;
 pub(crate) mod router;
 pub(crate) mod segment;
-pub(crate) mod ways;
+mod train;
+mod ways;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
 use crate::capture::{Capture, Names as CapturedNames, Remark};
 use crate::fragment;
-use crate::packet::{Body, Flags, Packet};
+use crate::packet::Packet;
 use crate::stack::table::FixedMap;
 use dns::Names;
 use firewall::Firewall;
@@ -30,6 +30,7 @@ use link::{Fate, Gate, Link, LinkConfig, Passage, Rules, Settled};
 use path::Trip;
 use router::Router;
 use segment::{Element, Segment};
+pub(crate) use train::pieces;
 use ways::Ways;
 
 /// How many packets met which fate.
@@ -256,7 +257,9 @@ impl Fabric {
         let flight = Flight { trip, packet };
         match passage {
             Some(passage) => self.settle(place, Settled { flight, passage }, now),
-            None => self.with_queue(place, now, |link, rules, out| link.enqueue(rules, flight, now, rng, out)),
+            None => {
+                self.with_queue(place, now, |link, rules, out| link.enqueue(rules, flight, now, rng, out))
+            }
         }
     }
 
@@ -292,7 +295,8 @@ impl Fabric {
     }
 
     fn settle(&mut self, place: usize, settled: Settled, now: SimTime) {
-        let Settled { flight: Flight { trip, packet }, passage: Passage { fate, marked, corrupted } } = settled;
+        let Settled { flight: Flight { trip, packet }, passage: Passage { fate, marked, corrupted } } =
+            settled;
         let Link { from, to, .. } = self.links[place];
         self.stats.marked += u64::from(marked);
         self.stats.corrupted += u64::from(corrupted);
@@ -397,45 +401,10 @@ impl Fabric {
 }
 
 /// What a link does that has no rules of its own.
-fn inherited<'a>(
-    link: &Link,
-    segment: &'a Segment,
-    line: &'a Rules,
-    default_link: &'a Rules,
-) -> &'a Rules {
+fn inherited<'a>(link: &Link, segment: &'a Segment, line: &'a Rules, default_link: &'a Rules) -> &'a Rules {
     let is_switch = |end: u32| matches!(Element::of(end), Element::Switch(_));
     if is_switch(link.from) || is_switch(link.to) {
         return line;
     }
     segment.rules.as_ref().unwrap_or(default_link)
-}
-
-/// Takes a train of TCP segments or of fragments apart, as a network card does, and lowers the segment size of a
-/// handshake to what fits into `mtu`, as routers do.
-pub(crate) fn pieces(mut packet: Box<Packet>, mtu: Option<usize>) -> Vec<Box<Packet>> {
-    let headers = packet.header_len();
-    let Body::Tcp(segment) = &mut packet.body else { return fragment::cut(packet) };
-    let most = mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);
-    if segment.flags.has(Flags::SYN) {
-        segment.mss = segment.mss.min(most);
-        return vec![packet];
-    }
-    let size = usize::from(segment.mss).max(1);
-    if segment.payload.len() <= size {
-        return vec![packet];
-    }
-    let whole = std::mem::replace(&mut segment.payload, Bytes::new());
-    let flags = segment.flags;
-    let mut result = Vec::with_capacity(whole.len().div_ceil(size));
-    for start in (0..whole.len()).step_by(size) {
-        let end = (start + size).min(whole.len());
-        let mut piece = packet.clone();
-        if let Body::Tcp(part) = &mut piece.body {
-            part.seq += start as u64;
-            part.payload = whole.slice(start..end);
-            part.flags = if end == whole.len() { flags } else { Flags(flags.0 & !Flags::FIN.0) };
-        }
-        result.push(piece);
-    }
-    result
 }
