@@ -70,7 +70,13 @@ impl Router {
     }
 
     /// A packet arrives from `segment`.
-    pub(crate) fn forward(&mut self, segment: u32, packet: Box<Packet>, now: SimTime, rng: &mut Stream) -> Turn {
+    pub(crate) fn forward(
+        &mut self,
+        segment: u32,
+        packet: Box<Packet>,
+        now: SimTime,
+        rng: &mut Stream,
+    ) -> Turn {
         if segment == self.uplink.segment {
             self.inbound(packet, now)
         } else {

@@ -5,6 +5,8 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use shim_runtime::clock::SimTime;
+
 use super::{BurstLoss, Framing, Latency, LossPattern, Outages, Queue, Schedule};
 
 /// What one direction of a link does to packets.
@@ -155,6 +157,11 @@ impl LinkConfig {
             && self.slot.is_zero()
             && self.schedule.steps.is_empty()
             && self.outages == Outages::None
+    }
+
+    /// How long packets are on their way that are sent at `now`.
+    pub(crate) fn latency_at(&self, now: SimTime) -> &Latency {
+        self.schedule.step(now).and_then(|step| step.latency.as_ref()).unwrap_or(&self.latency)
     }
 
     /// Whether a rate limits what is sent.

@@ -186,7 +186,7 @@ impl Link {
             && (packet.dont_fragment || !packet.destination.is_ipv4())
         {
             // Half of the way to the router that tells, and half back.
-            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency.quantile(0.5));
+            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency_at(now).quantile(0.5));
             return Some(Fate::TooBig(rules.icmp_too_big.then_some(told)).into());
         }
         if rules.outages.at(now) {
@@ -210,7 +210,28 @@ impl Link {
         out: &mut Vec<Settled>,
     ) -> Option<SimTime> {
         self.transmit(rules, now, rng, out);
-        self.push(rules, flight, now, rng, out);
+        let packet = &flight.packet;
+        let bytes = packet.header_len() + packet.payload_len();
+        let waiting = Waiting {
+            wire_bytes: rules.framing.wire_bytes(bytes as u64),
+            since: now,
+            flow: Flow::new(packet.source, packet.destination).spread(),
+            ecn_capable: packet.ecn & ECN_ECT != 0,
+            marked: false,
+            item: flight,
+        };
+        let limit = if self.backlog.is_empty() && self.transmitter.busy_until <= now {
+            // Nobody is before it: no limit keeps it from being sent at once.
+            Limit { bytes: u64::MAX, packets: usize::MAX }
+        } else {
+            let packets = rules.queue_limit_packets.map_or(usize::MAX, |most| most as usize);
+            Limit { bytes: rules.queue_limit_bytes, packets }
+        };
+        let scheduled = rules.schedule.step(now).and_then(|step| step.bandwidth_bps);
+        let rate = scheduled.or(rules.bandwidth_bps).unwrap_or(u64::MAX);
+        let mut dropped = Vec::new();
+        self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
+        settle_dropped(dropped, out);
         self.transmit(rules, now, rng, out);
         self.call_again()
     }
@@ -252,39 +273,6 @@ impl Link {
         lost | rules.loss_pattern.picks(self.sent)
     }
 
-    fn push(
-        &mut self,
-        rules: &Rules,
-        flight: Flight,
-        now: SimTime,
-        rng: &mut Stream,
-        out: &mut Vec<Settled>,
-    ) {
-        let packet = &flight.packet;
-        let bytes = packet.header_len() + packet.payload_len();
-        let waiting = Waiting {
-            wire_bytes: rules.framing.wire_bytes(bytes as u64),
-            since: now,
-            flow: Flow::new(packet.source, packet.destination).spread(),
-            ecn_capable: packet.ecn & ECN_ECT != 0,
-            marked: false,
-            item: flight,
-        };
-        let packets = rules.queue_limit_packets.map_or(usize::MAX, |most| most as usize);
-        let limit = Limit { bytes: rules.queue_limit_bytes, packets };
-        let scheduled = rules.schedule.step(now).and_then(|step| step.bandwidth_bps);
-        let rate = scheduled.or(rules.bandwidth_bps).unwrap_or(u64::MAX);
-        let mut dropped = Vec::new();
-        if self.backlog.is_empty() && self.transmitter.busy_until <= now {
-            // Nobody is before it: no limit keeps it from being sent at once.
-            let limit = Limit { bytes: u64::MAX, packets: usize::MAX };
-            self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
-        } else {
-            self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
-        }
-        settle_dropped(dropped, out);
-    }
-
     /// Sends what waits, as long as nothing is being sent.
     fn transmit(&mut self, rules: &Rules, now: SimTime, rng: &mut Stream, out: &mut Vec<Settled>) {
         while self.transmitter.busy_until <= now && !self.backlog.is_empty() {
@@ -313,8 +301,7 @@ impl Link {
         if marked {
             packet.ecn = ECN_CE;
         }
-        let step = rules.schedule.step(now);
-        let latency = step.and_then(|step| step.latency.as_ref()).unwrap_or(&rules.latency);
+        let latency = rules.latency_at(now);
         let correlation = rules.latency_correlation;
         let sent = next_slot(leaves, rules.slot);
         let mut arrives = sent + self.drawn.draw(latency, correlation, rng);

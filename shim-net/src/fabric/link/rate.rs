@@ -30,7 +30,9 @@ impl Framing {
     pub fn wire_bytes(&self, bytes: u64) -> u64 {
         let framed = (bytes + u64::from(self.overhead_bytes)).max(self.least_bytes.into());
         match self.cells {
-            Some((carries, takes)) if carries > 0 => framed.div_ceil(carries.into()) * u64::from(takes),
+            Some((carries, takes)) if carries > 0 => {
+                framed.div_ceil(carries.into()).saturating_mul(takes.into())
+            }
             _ => framed,
         }
     }
