@@ -54,23 +54,19 @@ pub(crate) fn train(mut packet: Box<Packet>, most: usize, id: u64) -> Box<Packet
     packet
 }
 
-/// Takes a train of fragments apart; what is none stays as it is.
-pub(crate) fn cut(packet: Box<Packet>) -> Vec<Box<Packet>> {
+/// Takes the first part out of a train of several.
+pub(crate) fn first_part(packet: &mut Packet) -> Option<Box<Packet>> {
     let header = packet.header_len();
-    let Body::Fragment(train) = &packet.body else { return vec![packet] };
-    if header + train.len <= train.most {
-        return vec![packet];
-    }
-    // Parts begin at multiples of eight bytes.
+    let Body::Fragment(train) = &mut packet.body else { return None };
+    // Parts begin at multiples of eight bytes; only the last may end elsewhere.
     let room = (train.most.saturating_sub(header) & !7).max(8);
-    let (begin, end) = (train.offset, train.offset + train.len);
-    let part = |offset: usize| {
-        let len = room.min(end - offset);
-        let body = Body::Fragment(Fragment { offset, len, ..train.clone() });
-        let Packet { source, destination, ecn, dont_fragment, .. } = *packet;
-        Box::new(Packet { source, destination, ecn, dont_fragment, body })
-    };
-    (begin..end).step_by(room).map(part).collect()
+    if header + train.len <= train.most || train.len <= room {
+        return None;
+    }
+    let first = Fragment { len: room, ..train.clone() };
+    train.offset += room;
+    train.len -= room;
+    Some(packet.with_body(Body::Fragment(first)))
 }
 
 /// As Linux' `net.ipv4.ipfrag_time`.
@@ -122,6 +118,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::fabric::pieces;
+
+    fn cut(train: Box<Packet>) -> Vec<Packet> {
+        pieces(train, None).map(|part| *part).collect()
+    }
 
     fn datagram(len: usize) -> Box<Packet> {
         Box::new(Packet {
@@ -139,27 +140,34 @@ mod tests {
         let sizes: Vec<usize> = parts.iter().map(|part| part.header_len() + part.payload_len()).collect();
         // 4008 bytes: 1480, 1480, and the rest.
         assert_eq!(sizes, [1500, 1500, 1068]);
-        let mut again = cut(train(parts[1].clone(), 600, 9));
+        let mut again = cut(train(Box::new(parts[1].clone()), 600, 9));
         assert_eq!(again.len(), 3);
         again[0].ecn = 3;
         let mut reassembly = Reassembly::default();
         let mut order = vec![parts[2].clone(), again[2].clone(), again[0].clone(), parts[0].clone()];
         order.push(parts[0].clone());
         for part in order {
-            assert!(reassembly.put(part, SimTime(0)).is_none());
+            assert!(reassembly.put(Box::new(part), SimTime(0)).is_none());
         }
-        let whole = reassembly.put(again[1].clone(), SimTime(0)).unwrap();
+        let whole = reassembly.put(Box::new(again[1].clone()), SimTime(0)).unwrap();
         assert_eq!((whole.payload_len(), whole.ecn), (4000, 3));
+    }
+
+    #[test]
+    fn only_the_last_part_may_end_anywhere() {
+        // As Linux: 1386 bytes fit, of which 1384 are a multiple of eight; 2770 are two parts.
+        let parts = cut(train(datagram(2762), 1406, 1));
+        assert_eq!(parts.iter().map(Packet::payload_len).collect::<Vec<_>>(), [1384, 1386]);
     }
 
     #[test]
     fn what_stays_incomplete_is_forgotten() {
         let parts = cut(train(datagram(2000), 1500, 1));
         let mut reassembly = Reassembly::default();
-        assert!(reassembly.put(parts[0].clone(), SimTime(0)).is_none());
+        assert!(reassembly.put(Box::new(parts[0].clone()), SimTime(0)).is_none());
         let late = SimTime(0) + TIMEOUT;
-        assert!(reassembly.put(parts[1].clone(), late).is_none());
-        assert!(reassembly.put(parts[0].clone(), late).is_some());
+        assert!(reassembly.put(Box::new(parts[1].clone()), late).is_none());
+        assert!(reassembly.put(Box::new(parts[0].clone()), late).is_some());
         assert!(reassembly.put(train(datagram(2000), 1500, 2), late).is_some(), "a train is whole");
     }
 }

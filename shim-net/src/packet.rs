@@ -190,6 +190,12 @@ impl Packet {
         }
     }
 
+    /// A packet of the same sender and receiver that carries `body`.
+    pub(crate) fn with_body(&self, body: Body) -> Box<Packet> {
+        let Packet { source, destination, ecn, dont_fragment, .. } = *self;
+        Box::new(Packet { source, destination, ecn, dont_fragment, body })
+    }
+
     /// A packet back to the sender.
     pub(crate) fn answer(&self, body: Body) -> Box<Packet> {
         let (source, destination) = (self.destination, self.source);

@@ -213,7 +213,8 @@ mod tests {
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
     use super::*;
-    use crate::fragment::{cut, train};
+    use crate::fabric::pieces;
+    use crate::fragment::train;
 
     fn packet(v6: bool, body: Body) -> Packet {
         let address = |v4: &str, other: &str| if v6 { other } else { v4 }.parse().unwrap();
@@ -279,7 +280,7 @@ mod tests {
             let expected = bytes(&whole, false);
             let header = if v6 { 40 } else { 20 };
             let mut together = Vec::new();
-            for part in cut(train(Box::new(whole), 1300, 77)) {
+            for part in pieces(train(Box::new(whole), 1300, 77), None) {
                 let bytes = bytes(&part, false);
                 assert!(bytes.len() <= 1300);
                 together.extend_from_slice(&bytes[if v6 { 48 } else { 20 }..]);

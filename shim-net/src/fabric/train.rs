@@ -3,41 +3,39 @@
 //! Owns how they are taken apart. Must not know links. Invariant: the parts are what would have been sent one by one.
 
 use crate::fragment;
-use crate::packet::{Body, Flags, Packet};
+use crate::packet::{Body, Flags, Packet, Segment};
 
-/// Takes a train of TCP segments or of fragments apart, as a network card does, and lowers the segment size of a
-/// handshake to what fits into `mtu`, as routers do.
-pub(crate) fn pieces(mut packet: Box<Packet>, mtu: Option<usize>) -> Vec<Box<Packet>> {
+/// Takes a train apart, as a network card does, and lowers the segment size of a handshake to what fits into `mtu`, as
+/// routers do.
+pub(crate) fn pieces(mut packet: Box<Packet>, mtu: Option<usize>) -> impl Iterator<Item = Box<Packet>> {
     let headers = packet.header_len();
-    let Body::Tcp(segment) = &mut packet.body else { return fragment::cut(packet) };
-    let most = mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);
-    if segment.flags.has(Flags::SYN) {
-        segment.mss = segment.mss.min(most);
-        return vec![packet];
+    if let (Body::Tcp(segment), Some(mtu)) = (&mut packet.body, mtu)
+        && segment.flags.has(Flags::SYN)
+    {
+        segment.mss = segment.mss.min(mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);
     }
+    let mut rest = Some(packet);
+    std::iter::from_fn(move || {
+        let train = rest.as_mut()?;
+        let first = first_segment(train).or_else(|| fragment::first_part(train));
+        first.or_else(|| rest.take())
+    })
+}
+
+/// Takes the first segment out of a train of several.
+fn first_segment(train: &mut Packet) -> Option<Box<Packet>> {
+    let Body::Tcp(segment) = &mut train.body else { return None };
     let size = usize::from(segment.mss).max(1);
-    if segment.payload.len() <= size {
-        return vec![packet];
+    if segment.flags.has(Flags::SYN) || segment.payload.len() <= size {
+        return None;
     }
-    let whole = std::mem::take(&mut segment.payload);
-    let mut result = Vec::with_capacity(whole.len().div_ceil(size));
-    for start in (0..whole.len()).step_by(size) {
-        let end = (start + size).min(whole.len());
-        let mut piece = packet.clone();
-        if let Body::Tcp(part) = &mut piece.body {
-            part.seq += start as u64;
-            part.payload = whole.slice(start..end);
-            if start > 0 {
-                // RFC 3168, section 6.1.2: on the first segment that is sent after the window was reduced.
-                part.flags = part.flags.without(Flags::CWR);
-            }
-            if end < whole.len() {
-                part.flags = part.flags.without(Flags::FIN);
-            }
-        }
-        result.push(piece);
-    }
-    result
+    let payload = segment.payload.split_to(size);
+    let flags = segment.flags.without(Flags::FIN);
+    let first = Segment { flags, payload, sack: segment.sack.clone(), ..*segment };
+    segment.seq += size as u64;
+    // RFC 3168, section 6.1.2: only the first one says that the window was reduced.
+    segment.flags = segment.flags.without(Flags::CWR);
+    Some(train.with_body(Body::Tcp(first)))
 }
 
 #[cfg(test)]
@@ -45,7 +43,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::packet::Segment;
 
     #[test]
     fn flags_that_are_about_one_place_stay_there() {
@@ -60,7 +57,6 @@ mod tests {
             body: Body::Tcp(segment),
         });
         let parts: Vec<_> = pieces(train, None)
-            .iter()
             .map(|part| match &part.body {
                 Body::Tcp(part) => (part.seq, format!("{:?}", part.flags), part.payload.clone()),
                 other => panic!("{other:?}"),

@@ -97,8 +97,10 @@ impl Pair {
                 continue;
             }
             let single = self.single || self.loss > 0.0 || !self.jitter.is_zero();
-            let packets = if single { crate::fabric::pieces(packet, None) } else { vec![packet] };
-            packets.into_iter().for_each(|packet| self.carry(end, packet));
+            match single {
+                true => crate::fabric::pieces(packet, None).for_each(|packet| self.carry(end, packet)),
+                false => self.carry(end, packet),
+            }
         }
         for (id, at) in std::mem::take(&mut self.stacks[place].fx.arms) {
             self.push(at, Pending::Timer(end, id));
