@@ -147,12 +147,10 @@ pub fn set_link_oneway(from: NodeId, to: NodeId, config: LinkConfig) {
     });
 }
 
-/// What the link from `from` to `to` does.
+/// What the link from `from` to `to` does. The way to a switch that has no rules of its own does nothing; other links
+/// do as the switch says that both are plugged into.
 pub fn link(from: NodeId, to: NodeId) -> LinkConfig {
-    with(|net, _| {
-        let own = net.fabric.link(from.0, to.0).rules.as_ref().map(|rules| rules.config.clone());
-        own.unwrap_or_else(|| net.fabric.default_link.config.clone())
-    })
+    with(|net, _| net.fabric.rules_between(from.0, to.0).config.clone())
 }
 
 /// Changes what the links between `a` and `b` do, in both directions, beginning with what they do from

@@ -29,7 +29,7 @@ use firewall::Firewall;
 use link::{Fate, Gate, Link, LinkConfig, Passage, Rules, Settled};
 use path::Trip;
 use router::Router;
-use segment::{Element, Segment};
+use segment::{Element, INTERNET, Segment};
 pub(crate) use train::pieces;
 use ways::Ways;
 
@@ -246,8 +246,22 @@ impl Fabric {
     /// What the link at `place` does, in a segment.
     fn rules_of(&self, place: usize, segment: u32) -> &Rules {
         let link = &self.links[place];
-        let segment = &self.segments[segment as usize];
-        link.rules.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
+        let segment = self.segment(segment);
+        let (line, default_link) = (&self.line, &self.default_link);
+        link.rules.as_deref().unwrap_or_else(|| inherited((link.from, link.to), segment, line, default_link))
+    }
+
+    /// What the link from one element to another does; where it has no rules of its own, in the first segment that both
+    /// are in.
+    pub(crate) fn rules_between(&self, from: u32, to: u32) -> &Rules {
+        if let Some(place) = self.places.get(&Fabric::link_key(from, to))
+            && let Some(own) = &self.links[*place as usize].rules
+        {
+            return own;
+        }
+        let holds = |segment: &&Segment| segment.members.contains(&from) && segment.members.contains(&to);
+        let segment = self.segments.iter().find(holds).unwrap_or(self.segment(INTERNET));
+        inherited((from, to), segment, &self.line, &self.default_link)
     }
 
     fn carry(&mut self, place: usize, trip: Trip, mut packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
@@ -274,7 +288,8 @@ impl Fabric {
         let link = &mut links[place];
         let own = link.rules.take();
         let segment = &segments[link.segment as usize];
-        let rules = own.as_deref().unwrap_or_else(|| inherited(link, segment, line, default_link));
+        let rules =
+            own.as_deref().unwrap_or_else(|| inherited((link.from, link.to), segment, line, default_link));
         let result = f(link, rules);
         link.rules = own;
         result
@@ -401,9 +416,14 @@ impl Fabric {
 }
 
 /// What a link does that has no rules of its own.
-fn inherited<'a>(link: &Link, segment: &'a Segment, line: &'a Rules, default_link: &'a Rules) -> &'a Rules {
+fn inherited<'a>(
+    (from, to): (u32, u32),
+    segment: &'a Segment,
+    line: &'a Rules,
+    default_link: &'a Rules,
+) -> &'a Rules {
     let is_switch = |end: u32| matches!(Element::of(end), Element::Switch(_));
-    if is_switch(link.from) || is_switch(link.to) {
+    if is_switch(from) || is_switch(to) {
         return line;
     }
     segment.rules.as_ref().unwrap_or(default_link)
