@@ -215,15 +215,16 @@ fn read_numeric(data: &mut Bytes) -> Option<Result<String>> {
         return Some(Err(SqlError::unsupported("a numeric that is not finite")));
     }
     let groups: Vec<String> = (0..count).map(|_| format!("{:04}", data.get_i16())).collect();
+    let weight = i32::from(weight);
     let group =
-        |at: i16| usize::try_from(at).ok().and_then(|at| groups.get(at)).map_or("0000", String::as_str);
+        |at: i32| usize::try_from(at).ok().and_then(|at| groups.get(at)).map_or("0000", String::as_str);
     let mut whole: String = (0..=weight).map(group).collect();
     whole = whole.trim_start_matches('0').to_owned();
     if whole.is_empty() {
         whole.push('0');
     }
     let scale = usize::try_from(scale).ok()?;
-    let mut fraction: String = (weight + 1..weight + 1 + scale.div_ceil(4) as i16 + 1).map(group).collect();
+    let mut fraction: String = (weight + 1..weight + 1 + scale.div_ceil(4) as i32 + 1).map(group).collect();
     fraction.truncate(scale);
     let sign = if sign == 0x4000 { "-" } else { "" };
     let point = if scale > 0 { "." } else { "" };

@@ -168,8 +168,8 @@ impl Planner<'_> {
         Ok(Some(match (name, parts.len()) {
             ("version", 0) => Typed::new(text_literal(self.around.version), T::Text),
             ("current_schema", 0) => {
-                let schema = self.around.search_path.first().map_or("public", String::as_str);
-                Typed::new(text_literal(schema), T::Name)
+                let schema = self.around.current_schema().map_or_else(|| "NULL".to_owned(), text_literal);
+                Typed::new(schema, T::Name)
             }
             ("nextval" | "currval", 1) | ("setval", 2 | 3) => self.sequence(name, parts)?,
             ("pg_get_serial_sequence", 2) => self.serial_sequence(parts)?,

@@ -424,8 +424,8 @@ impl Planner<'_> {
             "current_user" | "session_user" | "user" => Typed::new("x_user()", SqlType::Name),
             "current_catalog" => Typed::new("x_database()", SqlType::Name),
             "current_schema" => {
-                let schema = self.around.search_path.first().map_or("public", String::as_str);
-                Typed::new(text_literal(schema), SqlType::Name)
+                let schema = self.around.current_schema().map_or_else(|| "NULL".to_owned(), text_literal);
+                Typed::new(schema, SqlType::Name)
             }
             _ => return None,
         })
