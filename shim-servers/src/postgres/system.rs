@@ -484,5 +484,10 @@ fn type_names(catalog: &Catalog) -> Vec<Json> {
         rows.push(json!([found.oid, key.1]));
         rows.push(json!([found.oid + 1, format!("{}[]", key.1)]));
     }
+    // Other names that lead to them; the first one is shown.
+    for (name, oid, array, _, _) in BUILT_IN {
+        rows.extend([json!([oid, name]), json!([array, format!("_{name}")])]);
+    }
+    rows.extend(catalog.enums.iter().map(|(key, found)| json!([found.oid + 1, format!("_{}", key.1)])));
     rows
 }

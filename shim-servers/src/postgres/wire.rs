@@ -5,8 +5,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::engine::{
-    Catalog, Condition, Interval, Numeric, Result, SqlError, SqlType, Value, format, from_element, parse,
-    to_element,
+    Catalog, Condition, Interval, Numeric, Result, SqlError, SqlType, Value, fields, format, from_element,
+    parse, to_element,
 };
 use crate::sql::oids::{type_of_oid, type_oid};
 
@@ -61,6 +61,14 @@ fn write_binary(ty: &SqlType, value: &Value, out: &mut BytesMut) -> Result<()> {
             out.put_slice(text.as_bytes());
         }
         (SqlType::Array(element), Value::Text(json)) => write_array(element, json, out)?,
+        (SqlType::Record, Value::Text(json)) => {
+            let fields = fields(json)?;
+            out.put_i32(fields.len() as i32);
+            for (ty, value) in fields {
+                out.put_u32(type_oid(&ty));
+                write(&ty, &value, true, out)?;
+            }
+        }
         (SqlType::Void, _) => {}
         (_, Value::Blob(bytes)) => out.put_slice(bytes),
         (_, Value::Text(text)) => out.put_slice(text.as_bytes()),

@@ -18,6 +18,7 @@ mod order;
 mod query;
 mod scope;
 mod select;
+mod sets;
 
 pub use definition::{
     Change, alter_table, create_index, create_table, create_table_as, create_view, integer_of, option_text,

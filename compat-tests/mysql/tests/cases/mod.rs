@@ -191,7 +191,7 @@ async fn a_killed_write_leaves_the_transaction_as_it_was() {
     sqlx::query("UPDATE accounts SET balance = 1").execute(&mut *transaction).await.expect("an update");
     let long = sqlx::query("INSERT INTO numbers SELECT a.a, b.a FROM numbers AS a, numbers AS b");
     let (error, ()) = tokio::join!(long.execute(&mut *transaction), async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(8)).await;
         let kill = format!("KILL QUERY {id}");
         sqlx::query(dynamic!(kill)).execute(&pool).await.expect("it is killed");
     });
