@@ -3,23 +3,23 @@
 //! Owns the conditions. Must not know how servers are started. Invariant: each wait ends, by success or by a panic that says
 //! what was not reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, RedisResult, Value};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::{MASTER, Node, Sentinels};
 
 /// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer.
 ///
 /// # Panics
-/// Where there is none within half a minute, with `what`.
+/// Where there is none within a minute, with `what`.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let started = Instant::now();
     loop {
@@ -65,7 +65,7 @@ pub async fn info(node: &Node, section: &str) -> RedisResult<BTreeMap<String, St
 /// Waits until `master` has `count` replicas that follow its stream.
 ///
 /// # Panics
-/// Where they do not within half a minute.
+/// Where they do not within a minute.
 pub async fn until_replicas_are_online(master: &Node, count: usize) {
     let what = format!("{} has {count} replicas", master.address());
     eventually(&what, || async move {
@@ -79,25 +79,41 @@ pub async fn until_replicas_are_online(master: &Node, count: usize) {
     .await;
 }
 
-/// Waits until each of `nodes` says that all slots are covered, and knows `nodes.len()` nodes.
+/// Waits until each of `nodes` says that all slots are covered, knows all nodes with their parts, and is in step with its
+/// master, where it has one.
 ///
 /// # Panics
-/// Where they do not within half a minute.
+/// Where they do not within a minute.
 pub async fn until_cluster_is_ok(nodes: &[Node]) {
     for node in nodes {
         let what = format!("{} finds the cluster in order", node.address());
         eventually(&what, || async move {
             let fields = info(node, "cluster info").await.ok()?;
-            (fields.get("cluster_state")? == "ok").then_some(())
+            let replication = info(node, "replication").await.ok()?;
+            let in_step = replication.get("role")? == "master" || replication.get("master_link_status")? == "up";
+            let is_ok = fields.get("cluster_state")? == "ok" && in_step;
+            (is_ok && serving(node).await.ok()?.len() == nodes.len()).then_some(())
         })
         .await;
     }
 }
 
+/// The ids of all nodes that serve slots, as `node` sees it.
+async fn serving(node: &Node) -> RedisResult<BTreeSet<String>> {
+    let mut connection = connect(node).await?;
+    let ranges: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+    let nodes = ranges.into_iter().flat_map(|range| range.into_iter().skip(2));
+    let id = |node: Value| match node {
+        Value::Array(parts) => redis::from_redis_value(parts.into_iter().nth(2).unwrap_or(Value::Nil)),
+        other => redis::from_redis_value(other),
+    };
+    nodes.map(|node| Ok(id(node)?)).collect()
+}
+
 /// Waits until each sentinel knows the master's replicas and the other sentinels.
 ///
 /// # Panics
-/// Where they do not within half a minute.
+/// Where they do not within a minute.
 pub async fn until_sentinels_agree(all: &Sentinels) {
     let (replicas, others) = (all.servers.len() - 1, all.sentinels.len() - 1);
     for sentinel in &all.sentinels {

@@ -21,13 +21,14 @@ async fn ask(connection: &mut MultiplexedConnection, words: &str) -> RedisResult
     let mut words = words.split(' ');
     let mut command = Cmd::new();
     command.arg(words.next());
-    words.for_each(|word| drop(command.arg(word)));
+    words.for_each(|word| _ = command.arg(word));
     command.query_async(connection).await
 }
 
 #[tokio::test]
 async fn strings_numbers_and_their_options() -> RedisResult<()> {
-    let mut c = connect(&or_skip!(server())).await?;
+    let node = or_skip!(server());
+    let mut c = connect(&node).await?;
     let set: String = c.set("a", "one").await?;
     assert_eq!(set, "OK");
     assert_eq!(c.get::<_, Option<String>>("a").await?, Some("one".to_owned()));
@@ -65,7 +66,8 @@ async fn strings_numbers_and_their_options() -> RedisResult<()> {
 
 #[tokio::test]
 async fn errors_are_the_servers_own() -> RedisResult<()> {
-    let mut c = connect(&or_skip!(server())).await?;
+    let node = or_skip!(server());
+    let mut c = connect(&node).await?;
     let () = c.set("text", "x").await?;
     let wrong = "WRONGTYPE Operation against a key holding the wrong kind of value";
     assert_eq!(text_of(ask(&mut c, "LPUSH text 1").await), wrong);
@@ -108,7 +110,8 @@ async fn errors_are_the_servers_own() -> RedisResult<()> {
 
 #[tokio::test]
 async fn lists_sets_hashes_and_sorted_sets() -> RedisResult<()> {
-    let mut c = connect(&or_skip!(server())).await?;
+    let node = or_skip!(server());
+    let mut c = connect(&node).await?;
     assert_eq!(c.rpush::<_, _, usize>("l", &[1, 2, 3, 4]).await?, 4);
     assert_eq!(c.lpush::<_, _, usize>("l", 0).await?, 5);
     assert_eq!(c.lrange::<_, Vec<i64>>("l", 1, -2).await?, [1, 2, 3]);
@@ -128,7 +131,7 @@ async fn lists_sets_hashes_and_sorted_sets() -> RedisResult<()> {
     let left: BTreeSet<String> = c.sdiff(&["s", "t"]).await?;
     assert_eq!(left.into_iter().collect::<String>(), "a");
     assert_eq!(c.sunionstore::<_, _, usize>("u", &["s", "t"]).await?, 4);
-    assert!(c.smove::<_, _, bool, _>("s", "t", "a").await?);
+    assert!(c.smove::<_, _, _, bool>("s", "t", "a").await?);
     assert!(!c.sismember::<_, _, bool>("s", "a").await?);
     assert_eq!(c.smismember::<_, _, Vec<bool>>("t", &["a", "x"]).await?, [true, false]);
     assert_eq!(c.spop::<_, Option<String>>("missing").await?, None);
@@ -161,7 +164,8 @@ async fn lists_sets_hashes_and_sorted_sets() -> RedisResult<()> {
 
 #[tokio::test]
 async fn keys_expire() -> RedisResult<()> {
-    let mut c = connect(&or_skip!(server())).await?;
+    let node = or_skip!(server());
+    let mut c = connect(&node).await?;
     let () = c.pset_ex("short", 1, 120).await?;
     let () = c.set("long", 1).await?;
     assert!(c.expire::<_, bool>("long", 1_000).await?);
@@ -185,7 +189,8 @@ async fn keys_expire() -> RedisResult<()> {
 
 #[tokio::test]
 async fn scans_walk_over_everything() -> RedisResult<()> {
-    let mut c = connect(&or_skip!(server())).await?;
+    let node = or_skip!(server());
+    let mut c = connect(&node).await?;
     let mut pipeline = pipe();
     for i in 0..300 {
         pipeline.set(format!("key:{i}"), i).ignore();

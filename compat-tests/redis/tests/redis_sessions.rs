@@ -330,12 +330,10 @@ async fn replicas_follow_and_refuse_writes() -> RedisResult<()> {
     let () = cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut replica).await?;
     let () = replica.set("own", 1).await?;
     let () = cmd("REPLICAOF").arg(&nodes[0].host).arg(nodes[0].port).query_async(&mut replica).await?;
-    let follows = || {
-        let mut replica = replica.clone();
-        async move {
-            let own: Option<i64> = replica.get("own").await.ok()?;
-            (own.is_none() && info(&nodes[1], "replication").await.ok()?["master_link_status"] == "up").then_some(())
-        }
+    let follows = || async {
+        let own: Option<i64> = replica.clone().get("own").await.ok()?;
+        let is_up = info(&nodes[1], "replication").await.ok()?["master_link_status"] == "up";
+        (own.is_none() && is_up).then_some(())
     };
     eventually("it follows again", follows).await;
     let alone: usize = cmd("WAIT").arg(3).arg(100).query_async(&mut master).await?;

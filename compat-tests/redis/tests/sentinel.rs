@@ -21,7 +21,7 @@ fn client_of(all: &Sentinels, kind: SentinelServerType) -> RedisResult<SentinelC
 async fn ask<T: redis::FromRedisValue>(sentinel: &Node, words: &[&str]) -> RedisResult<T> {
     let mut c = connect(sentinel).await?;
     let mut command = cmd(words[0]);
-    words[1..].iter().for_each(|word| drop(command.arg(*word)));
+    words[1..].iter().for_each(|word| _ = command.arg(*word));
     command.query_async(&mut c).await
 }
 
@@ -87,7 +87,7 @@ async fn what_sentinels_refuse() -> RedisResult<()> {
         (&["SENTINEL", "MONITOR", MASTER, "127.0.0.1", "1", "2"], "ERR Duplicate master name."),
         (&["SENTINEL", "MONITOR", "other", "no.such.host", "1", "2"], "ERR Invalid IP address or hostname specified"),
         (&["SENTINEL", "MONITOR", "other", "127.0.0.1", "1", "0"], "ERR Quorum must be 1 or greater."),
-        (&["SENTINEL", "MONITOR", "other", "127.0.0.1", "70000", "1"], "ERR Invalid port number"),
+        (&["SENTINEL", "MONITOR", "other", "127.0.0.1", "70000", "1"], "ERR Invalid port number."),
         (&["SENTINEL", "SET", MASTER, "frob", "1"], "ERR Unknown option or number of arguments for SENTINEL SET 'frob'"),
         (&["SENTINEL", "SET", MASTER, "quorum", "x"], "ERR Invalid argument 'x' for SENTINEL SET 'quorum'"),
         (&["SENTINEL", "FROB"], "ERR unknown subcommand 'FROB'. Try SENTINEL HELP."),
