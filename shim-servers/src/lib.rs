@@ -42,7 +42,7 @@ pub mod sql;
 
 pub use mysql::{MySql, mysql};
 pub use postgres::{Authentication, Control, Postgres};
-pub use redis::Redis;
+pub use redis::{Redis, Sentinel};
 
 /// A PostgreSQL server with its default options, as a node's program.
 pub fn postgres() -> impl Fn() -> postgres::Running + Clone + 'static {
@@ -52,4 +52,14 @@ pub fn postgres() -> impl Fn() -> postgres::Running + Clone + 'static {
 /// A Redis server with its default options, as a node's program.
 pub fn redis() -> impl FnMut() -> redis::HostFuture + 'static {
     Redis::new().host()
+}
+
+/// A sentinel that watches the master at `host`, as a node's program: it is down when `quorum` sentinels say so.
+pub fn sentinel(
+    name: &str,
+    host: &str,
+    port: u16,
+    quorum: usize,
+) -> impl FnMut() -> redis::HostFuture + 'static {
+    Sentinel::new().monitor(name, host, port, quorum).host()
 }

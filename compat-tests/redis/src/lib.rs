@@ -14,16 +14,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(not(sim))]
-pub use real::{cluster, replicated, sentinels_of, server_with};
+pub use real::{cluster, mixed_sentinels_of, replicated, sentinels_of, server_with};
 #[cfg(sim)]
 pub use simulated::{cluster, host, host_cluster, replicated, sentinels_of, server_with};
-pub use wait::{connect, eventually, info, until_cluster_is_ok, until_replicas_are_online, until_sentinels_agree};
+pub use wait::{
+    connect, eventually, info, until_cluster_is_ok, until_replicas_are_online, until_sentinels_agree,
+};
 
 /// The name under which sentinels know the master.
 pub const MASTER: &str = "mymaster";
 
 /// How long a sentinel waits for an answer before it holds a server for down.
-pub const DOWN_AFTER: Duration = Duration::from_millis(500);
+pub const DOWN_AFTER: Duration = Duration::from_millis(1_000);
+
+/// How long each part of a failover by sentinels may take.
+pub const FAILOVER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long a cluster's node waits for another one's answer before it holds it for down.
 pub const NODE_TIMEOUT: Duration = Duration::from_millis(1_000);

@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
-use crate::{DOWN_AFTER, MASTER, NODE_TIMEOUT, Node, Options, Sentinels, wait};
+use shim_servers::redis::Sentinel;
+
+use crate::{DOWN_AFTER, FAILOVER_TIMEOUT, MASTER, NODE_TIMEOUT, Node, Options, Sentinels, wait};
 
 /// A process that is started, killed, and started again.
 pub(crate) struct Process {
@@ -83,7 +85,8 @@ fn program() -> Option<PathBuf> {
     let found = find("redis-server");
     if found.is_none() {
         // Not by `eprintln!`, which the test harness would keep to itself.
-        let _ = writeln!(std::io::stderr(), "skipped: no Redis on this machine (redis-server is not installed)");
+        let _ =
+            writeln!(std::io::stderr(), "skipped: no Redis on this machine (redis-server is not installed)");
     }
     found
 }
@@ -101,10 +104,7 @@ fn free_port() -> u16 {
     }
 }
 
-async fn start(
-    arguments: impl FnOnce(&Path, u16) -> Vec<String>,
-    password: Option<String>,
-) -> Option<Node> {
+async fn start(arguments: impl FnOnce(&Path, u16) -> Vec<String>, password: Option<String>) -> Option<Node> {
     let program = program()?;
     let folder = tempfile::Builder::new().prefix("compat-redis").tempdir().expect("a folder");
     let port = free_port();
@@ -182,10 +182,19 @@ pub async fn cluster() -> Option<Vec<Node>> {
 
 /// A master with two replicas and three sentinels, which know of each other.
 pub async fn sentinels_of(options: Options) -> Option<Sentinels> {
+    mixed_sentinels_of(options, 0).await
+}
+
+/// The same, where the last `ours` of the three sentinels are those of `shim-servers`, in this process.
+pub async fn mixed_sentinels_of(options: Options, ours: usize) -> Option<Sentinels> {
     let servers = replicated(options.clone(), 2).await?;
     let mut sentinels = Vec::new();
-    for _ in 0..3 {
-        sentinels.push(sentinel(&servers[0], &options).await?);
+    for number in 0..3 {
+        let sentinel = match number + ours < 3 {
+            true => sentinel(&servers[0], &options).await?,
+            false => our_sentinel(&servers[0], &options).await,
+        };
+        sentinels.push(sentinel);
     }
     let all = Sentinels { servers, sentinels };
     wait::until_sentinels_agree(&all).await;
@@ -203,7 +212,7 @@ async fn sentinel(master: &Node, options: &Options) -> Option<Node> {
             format!("dir {}", folder.display()),
             format!("sentinel monitor {MASTER} 127.0.0.1 {port_of_master} 2"),
             format!("sentinel down-after-milliseconds {MASTER} {}", DOWN_AFTER.as_millis()),
-            format!("sentinel failover-timeout {MASTER} 4000"),
+            format!("sentinel failover-timeout {MASTER} {}", FAILOVER_TIMEOUT.as_millis()),
         ];
         if let Some(password) = &options.password {
             lines.push(format!("sentinel auth-pass {MASTER} {password}"));
@@ -212,4 +221,23 @@ async fn sentinel(master: &Node, options: &Options) -> Option<Node> {
         vec![path.display().to_string(), "--sentinel".to_owned()]
     };
     start(configured, None).await
+}
+
+/// One sentinel of ours, which ends with the test's runtime.
+async fn our_sentinel(master: &Node, options: &Options) -> Node {
+    let port = free_port();
+    let folder = tempfile::Builder::new().prefix("compat-redis").tempdir().expect("a folder");
+    let mut sentinel = Sentinel::new()
+        .monitor(MASTER, "127.0.0.1", master.port, 2)
+        .down_after(DOWN_AFTER)
+        .failover_timeout(FAILOVER_TIMEOUT)
+        .data_dir(folder.path());
+    if let Some(password) = &options.password {
+        sentinel = sentinel.password(password);
+    }
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
+    tokio::spawn(async move { sentinel.serve(listener).await.expect("it serves") });
+    let process =
+        Process { program: PathBuf::new(), arguments: Vec::new(), child: Mutex::new(None), _folder: folder };
+    Node { host: "127.0.0.1".to_owned(), port, password: None, process: Arc::new(process) }
 }

@@ -90,7 +90,8 @@ pub async fn until_cluster_is_ok(nodes: &[Node]) {
         eventually(&what, || async move {
             let fields = info(node, "cluster info").await.ok()?;
             let replication = info(node, "replication").await.ok()?;
-            let in_step = replication.get("role")? == "master" || replication.get("master_link_status")? == "up";
+            let in_step =
+                replication.get("role")? == "master" || replication.get("master_link_status")? == "up";
             let is_ok = fields.get("cluster_state")? == "ok" && in_step;
             (is_ok && serving(node).await.ok()?.len() == nodes.len()).then_some(())
         })

@@ -9,8 +9,8 @@ use std::time::Duration;
 use compat_redis::{Node, cluster, connect, eventually, or_skip};
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
-use redis::cluster_read_routing::RandomReplicaStrategy;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_read_routing::RandomReplicaStrategy;
 use redis::{AsyncCommands, ErrorKind, RedisResult, ServerErrorKind, Value, cmd};
 use tokio::time::sleep;
 
@@ -130,7 +130,8 @@ async fn what_a_node_says_of_keys_that_are_not_its_own() -> RedisResult<()> {
     assert_eq!(moved.kind(), ErrorKind::Server(ServerErrorKind::Moved));
     let (address, slot) = moved.redirect_node().expect("it says where");
     let mut direct = connect(&nodes[index]).await?;
-    let own = lines(&mut direct).await?.into_iter().find(|line| line.flags.contains("myself")).expect("itself");
+    let own =
+        lines(&mut direct).await?.into_iter().find(|line| line.flags.contains("myself")).expect("itself");
     assert_eq!((address, slot), (format!("{}:{}", own.host, own.port).as_str(), 12_182));
     let crossed: RedisResult<()> = c.mset(&[("hello", 1), ("foo", 2)]).await;
     let crossed = crossed.expect_err("two slots");
@@ -202,7 +203,10 @@ async fn descriptions_of_the_cluster_agree() -> RedisResult<()> {
     }
     let info = compat_redis::info(&nodes[0], "cluster info").await?;
     let field = |name: &str| info[name].as_str();
-    assert_eq!((field("cluster_slots_ok"), field("cluster_known_nodes"), field("cluster_size")), ("16384", "6", "3"));
+    assert_eq!(
+        (field("cluster_slots_ok"), field("cluster_known_nodes"), field("cluster_size")),
+        ("16384", "6", "3")
+    );
     Ok(())
 }
 
@@ -225,7 +229,8 @@ async fn a_slot_moves_while_it_is_used() -> RedisResult<()> {
     let (mut source, mut target) = (connect(&nodes[from]).await?, connect(&nodes[to]).await?);
     let () = c.set("{foo}1", 1).await?;
     let () = c.set("{foo}2", 2).await?;
-    let set_slot = |state: &str, id: &str| cmd("CLUSTER").arg("SETSLOT").arg(slot).arg(state).arg(id).to_owned();
+    let set_slot =
+        |state: &str, id: &str| cmd("CLUSTER").arg("SETSLOT").arg(slot).arg(state).arg(id).to_owned();
     let () = set_slot("IMPORTING", &from_id).query_async(&mut target).await?;
     let () = set_slot("MIGRATING", &to_id).query_async(&mut source).await?;
     // What is not there any more has to be asked for at the target, what is there is served.
@@ -239,9 +244,11 @@ async fn a_slot_moves_while_it_is_used() -> RedisResult<()> {
     assert_eq!(target.get::<_, i64>("{foo}new").await?, 3);
     let again: RedisResult<Vec<i64>> = source.mget(&["{foo}1", "{foo}new"]).await;
     assert_eq!(again.expect_err("half of it").kind(), ErrorKind::Server(ServerErrorKind::TryAgain));
-    let keys: Vec<String> = cmd("CLUSTER").arg("GETKEYSINSLOT").arg(slot).arg(10).query_async(&mut source).await?;
+    let keys: Vec<String> =
+        cmd("CLUSTER").arg("GETKEYSINSLOT").arg(slot).arg(10).query_async(&mut source).await?;
     assert_eq!(keys.len(), 2);
-    let host_of_target = lines(&mut target).await?.into_iter().find(|line| line.id == to_id).expect("itself").host;
+    let host_of_target =
+        lines(&mut target).await?.into_iter().find(|line| line.id == to_id).expect("itself").host;
     let mut migrate = cmd("MIGRATE");
     migrate.arg(host_of_target).arg(nodes[to].port).arg("").arg(0).arg(2_000).arg("KEYS").arg(&keys);
     let migrated: String = migrate.query_async(&mut source).await?;
@@ -260,7 +267,10 @@ async fn a_slot_moves_while_it_is_used() -> RedisResult<()> {
             let moved: RedisResult<i64> = c.get("{foo}1").await;
             match moved {
                 Ok(value) => assert_eq!(value, 1),
-                Err(error) if error.redirect_node().is_some_and(|(address, _)| address.ends_with(&format!(":{}", nodes[to].port))) => {}
+                Err(error)
+                    if error
+                        .redirect_node()
+                        .is_some_and(|(address, _)| address.ends_with(&format!(":{}", nodes[to].port))) => {}
                 Err(_) => return None,
             }
         }
@@ -292,7 +302,13 @@ async fn a_replica_takes_the_place_of_a_master_that_died() -> RedisResult<()> {
     for i in 2..30 {
         let value = || {
             let mut c = c.clone();
-            async move { let r=c.get::<_, i64>(format!("key:{i}")).await; if r.is_err() {println!("{i} {r:?}");} r.ok() }
+            async move {
+                let r = c.get::<_, i64>(format!("key:{i}")).await;
+                if r.is_err() {
+                    println!("{i} {r:?}");
+                }
+                r.ok()
+            }
         };
         assert_eq!(eventually("the key can be read", value).await, i);
     }
@@ -345,10 +361,15 @@ async fn readers_may_be_served_by_replicas() -> RedisResult<()> {
     let () = writer.set("foo", "bar").await?;
     let mut any = connect(&nodes[0]).await?;
     let (index, _) = owner(&nodes, slot_of(&mut any, "foo").await?).await?;
-    let reached: usize = cmd("WAIT").arg(1).arg(2_000).query_async(&mut connect(&nodes[index]).await?).await?;
+    let reached: usize =
+        cmd("WAIT").arg(1).arg(2_000).query_async(&mut connect(&nodes[index]).await?).await?;
     assert_eq!(reached, 1);
     let commands = |fields: BTreeMap<String, String>| fields["cmdstat_get"].to_owned();
-    let mut reader = builder_of(&nodes).read_routing_strategy(RandomReplicaStrategy).build()?.get_async_connection().await?;
+    let mut reader = builder_of(&nodes)
+        .read_routing_strategy(RandomReplicaStrategy)
+        .build()?
+        .get_async_connection()
+        .await?;
     for _ in 0..10 {
         assert_eq!(reader.get::<_, String>("foo").await?, "bar");
     }

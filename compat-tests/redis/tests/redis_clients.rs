@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use compat_redis::{connect, or_skip, server};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, Cmd, ExistenceCheck, Expiry, RedisResult, SetExpiry, SetOptions, Value, cmd, pipe};
+use redis::{
+    AsyncCommands, Cmd, ExistenceCheck, Expiry, RedisResult, SetExpiry, SetOptions, Value, cmd, pipe,
+};
 use tokio::time::sleep;
 
 /// The error's text, as the server gave it.
@@ -90,13 +92,19 @@ async fn errors_are_the_servers_own() -> RedisResult<()> {
         ("CONFIG FROB", "ERR unknown subcommand 'FROB'. Try CONFIG HELP."),
         ("CLUSTER INFO", "ERR This instance has cluster support disabled"),
         ("XADD s 0-0 a b", "ERR The ID specified in XADD must be greater than 0-0"),
-        ("XREADGROUP GROUP g c STREAMS s >", "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option"),
+        (
+            "XREADGROUP GROUP g c STREAMS s >",
+            "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option",
+        ),
         ("ZADD z x m", "ERR value is not a valid float"),
         ("ZADD z NX XX 1 m", "ERR XX and NX options at the same time are not compatible"),
         ("BLPOP l x", "ERR timeout is not a float or out of range"),
         ("BLPOP l -1", "ERR timeout is negative"),
         ("HSET h f", "ERR wrong number of arguments for 'hset' command"),
-        ("AUTH x", "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"),
+        (
+            "AUTH x",
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+        ),
         ("OBJECT ENCODING missing", "nil"),
     ];
     for (words, expected) in cases {

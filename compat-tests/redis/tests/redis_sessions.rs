@@ -14,8 +14,8 @@ use redis::streams::{
     StreamReadOptions, StreamReadReply,
 };
 use redis::{
-    AsyncCommands, AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisResult,
-    ServerErrorKind, Value, cmd, from_redis_value, pipe,
+    AsyncCommands, AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind,
+    RedisResult, ServerErrorKind, Value, cmd, from_redis_value, pipe,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout};
@@ -25,7 +25,8 @@ const SOON: Duration = Duration::from_secs(5);
 #[tokio::test]
 async fn a_blocked_client_is_served_by_another() -> RedisResult<()> {
     let node = or_skip!(server());
-    let (mut one, mut other, mut third) = (connect(&node).await?, connect(&node).await?, connect(&node).await?);
+    let (mut one, mut other, mut third) =
+        (connect(&node).await?, connect(&node).await?, connect(&node).await?);
     let waiting = tokio::spawn(async move { one.blpop::<_, (String, i64)>(&["first", "second"], 0.0).await });
     sleep(Duration::from_millis(50)).await;
     let () = other.rpush("second", 7).await?;
@@ -124,7 +125,8 @@ async fn messages_reach_those_who_subscribed() -> RedisResult<()> {
     assert_eq!(publisher.publish::<_, _, usize>("other", "four").await?, 0);
     let mut seen = Vec::new();
     for _ in 0..4 {
-        let message = timeout(SOON, listener.on_message().next()).await.expect("a message").expect("a message");
+        let message =
+            timeout(SOON, listener.on_message().next()).await.expect("a message").expect("a message");
         let pattern: Option<String> = message.get_pattern()?;
         seen.push((pattern, message.get_channel_name().to_owned(), message.get_payload::<String>()?));
     }
@@ -153,7 +155,9 @@ async fn messages_reach_those_who_subscribed() -> RedisResult<()> {
 }
 
 /// A RESP3 connection, and what the server pushes.
-async fn with_pushes(node: &Node) -> RedisResult<(redis::aio::MultiplexedConnection, UnboundedReceiver<PushInfo>)> {
+async fn with_pushes(
+    node: &Node,
+) -> RedisResult<(redis::aio::MultiplexedConnection, UnboundedReceiver<PushInfo>)> {
     let (sender, pushes) = unbounded_channel();
     let client = Client::open(format!("{}?protocol=resp3", node.url()))?;
     let config = AsyncConnectionConfig::new().set_push_sender(sender);
@@ -184,7 +188,10 @@ async fn the_third_protocol_has_types_and_pushes() -> RedisResult<()> {
         kinds.push(timeout(SOON, pushes.recv()).await.expect("a push").expect("a push"));
     }
     let message = kinds.iter().find(|push| push.kind == PushKind::Message).expect("a message");
-    assert_eq!(from_redis_value::<(String, String)>(Value::Array(message.data.clone()))?, ("news".into(), "one".into()));
+    assert_eq!(
+        from_redis_value::<(String, String)>(Value::Array(message.data.clone()))?,
+        ("news".into(), "one".into())
+    );
     for kind in [PushKind::Subscribe, PushKind::PSubscribe, PushKind::PMessage] {
         assert!(kinds.iter().any(|push| push.kind == kind), "{kind:?}");
     }
@@ -201,7 +208,8 @@ async fn a_password_is_asked_for() -> RedisResult<()> {
     let mut c = connect(&node).await?;
     let () = c.set("a", 1).await?;
     let address = node.address();
-    let mut anonymous = Client::open(format!("redis://{address}/"))?.get_multiplexed_async_connection().await?;
+    let mut anonymous =
+        Client::open(format!("redis://{address}/"))?.get_multiplexed_async_connection().await?;
     let refused: RedisResult<i64> = anonymous.get("a").await;
     let refused = refused.expect_err("it is refused");
     assert_eq!((refused.code(), refused.detail()), (Some("NOAUTH"), Some("Authentication required.")));

@@ -6,6 +6,7 @@
 mod link;
 mod numbers;
 mod request;
+pub mod sentinel;
 pub mod wire;
 
 use std::error::Error;
@@ -15,6 +16,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+
+pub use sentinel::Sentinel;
 
 /// The future of a host: what `tokio::sim::host` wants.
 pub type HostFuture = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error>>>>>;

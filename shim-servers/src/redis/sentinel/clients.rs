@@ -59,7 +59,7 @@ pub(super) struct Client {
 pub(super) struct Clients {
     all: BTreeMap<u64, Client>,
     next: u64,
-    pub(super) password: Option<String>,
+    password: Option<String>,
 }
 
 /// What a request was for: the table's command, or a reply at once.
@@ -69,7 +69,17 @@ pub(super) enum Checked {
 }
 
 impl Clients {
-    pub(super) fn join(&mut self, out: UnboundedSender<Out>, peer: SocketAddr, local: SocketAddr, now: Millis) -> u64 {
+    pub(super) fn new(password: Option<String>) -> Clients {
+        Clients { password, ..Clients::default() }
+    }
+
+    pub(super) fn join(
+        &mut self,
+        out: UnboundedSender<Out>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        now: Millis,
+    ) -> u64 {
         self.next += 1;
         let client = Client {
             out,
@@ -115,7 +125,8 @@ impl Clients {
                 let push = vec![text("message"), text(channel), text(message)];
                 let _ = client.out.send(Out::Say(Reply::Push(push), client.protocol));
             }
-            for pattern in client.patterns.iter().filter(|pattern| glob_matches(pattern, channel.as_bytes())) {
+            for pattern in client.patterns.iter().filter(|pattern| glob_matches(pattern, channel.as_bytes()))
+            {
                 let push = vec![text("pmessage"), pattern.clone().into(), text(channel), text(message)];
                 let _ = client.out.send(Out::Say(Reply::Push(push), client.protocol));
             }
@@ -195,9 +206,9 @@ impl Clients {
                 }
                 Reply::OK
             }
-            ("list", []) => {
-                Reply::Verbatim(self.all.iter().map(|(id, client)| line(id, client)).collect::<String>().into())
-            }
+            ("list", []) => Reply::Verbatim(
+                self.all.iter().map(|(id, client)| line(id, client)).collect::<String>().into(),
+            ),
             ("info", []) => {
                 Reply::Verbatim(self.all.get(&id).map(|client| line(&id, client)).unwrap_or_default().into())
             }
@@ -214,7 +225,9 @@ impl Clients {
         let (filters, is_old_form): (Vec<(String, String)>, bool) = match options {
             [address] => (vec![("addr".to_owned(), (*address).to_owned())], true),
             _ => {
-                let pair = |pair: &[&str]| (pair[0].to_ascii_lowercase(), pair.get(1).copied().unwrap_or("").to_owned());
+                let pair = |pair: &[&str]| {
+                    (pair[0].to_ascii_lowercase(), pair.get(1).copied().unwrap_or("").to_owned())
+                };
                 (options.chunks(2).map(pair).collect(), false)
             }
         };
@@ -235,7 +248,8 @@ impl Clients {
                 _ => true,
             })
         };
-        let all = self.all.iter().filter(|(id, client)| is_meant(**id, client) && !(spares_own && **id == own));
+        let all =
+            self.all.iter().filter(|(id, client)| is_meant(**id, client) && !(spares_own && **id == own));
         let meant: Vec<u64> = all.map(|(id, _)| *id).collect();
         if is_old_form && meant.is_empty() {
             return Reply::error("ERR No such client");

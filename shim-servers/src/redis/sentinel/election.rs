@@ -29,7 +29,12 @@ pub(super) fn ask_others(master: &mut Master, is_forced: bool, shared: &mut Shar
 }
 
 /// Votes for `candidate` unless there is a vote for this epoch or a later one; returns whom the vote is for, and its epoch.
-pub(super) fn vote(master: &mut Master, epoch: u64, candidate: &str, shared: &mut Shared) -> (Option<String>, u64) {
+pub(super) fn vote(
+    master: &mut Master,
+    epoch: u64,
+    candidate: &str,
+    shared: &mut Shared,
+) -> (Option<String>, u64) {
     if epoch > shared.current_epoch {
         shared.current_epoch = epoch;
         shared.is_dirty = true;
@@ -65,8 +70,8 @@ pub(super) fn leader(master: &mut Master, epoch: u64, shared: &mut Shared) -> Op
     {
         *votes.entry(own).or_default() += 1;
     }
-    let majority = (master.sentinels.len() + 1) / 2 + 1;
-    let needed = majority.max(master.quorum);
+    let voters = master.sentinels.len() + 1;
+    let needed = (voters / 2 + 1).max(master.quorum);
     first_of(&votes).filter(|(_, count)| *count >= needed).map(|(id, _)| id)
 }
 

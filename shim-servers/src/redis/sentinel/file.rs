@@ -100,9 +100,8 @@ pub(super) fn load(state: &mut State, text: &str) -> io::Result<()> {
 }
 
 fn load_line(state: &mut State, words: &[&str]) -> Option<()> {
-    let address = |ip: &str, port: &str| {
-        Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse::<u16>().ok()?))
-    };
+    let address =
+        |ip: &str, port: &str| Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse::<u16>().ok()?));
     let shared = &mut state.shared;
     match words {
         // Where it listens is said by whoever starts it.

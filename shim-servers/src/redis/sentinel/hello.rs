@@ -49,9 +49,8 @@ struct Hello<'a> {
 fn parse(text: &str) -> Option<Hello<'_>> {
     let parts: Vec<&str> = text.split(',').collect();
     let [ip, port, id, epoch, master, master_ip, master_port, config_epoch] = parts[..] else { return None };
-    let address = |ip: &str, port: &str| {
-        Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse().ok()?))
-    };
+    let address =
+        |ip: &str, port: &str| Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse().ok()?));
     Some(Hello {
         from: address(ip, port)?,
         id,
@@ -98,17 +97,24 @@ fn meet(master: &mut Master, hello: &Hello<'_>, shared: &mut Shared) {
     let has_moved = moved.is_some();
     if let Some(mut old) = moved {
         shared.close(&mut old);
-        shared.event("+sentinel-address-switch", format!(
-            "{} ip {} port {} for {}",
-            master.describe(&Who::Master),
-            hello.from.ip(),
-            hello.from.port(),
-            hello.id
-        ));
+        shared.event(
+            "+sentinel-address-switch",
+            format!(
+                "{} ip {} port {} for {}",
+                master.describe(&Who::Master),
+                hello.from.ip(),
+                hello.from.port(),
+                hello.id
+            ),
+        );
     }
     // Another one at the same place is gone, or will greet again from where it is.
-    let there: Vec<String> =
-        master.sentinels.iter().filter(|(_, other)| other.address == hello.from).map(|(id, _)| id.clone()).collect();
+    let there: Vec<String> = master
+        .sentinels
+        .iter()
+        .filter(|(_, other)| other.address == hello.from)
+        .map(|(id, _)| id.clone())
+        .collect();
     for id in there {
         shared.event("+sentinel-invalid-addr", master.describe(&Who::Sentinel(id.clone())));
         if let Some(other) = master.sentinels.get_mut(&id) {

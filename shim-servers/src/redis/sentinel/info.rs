@@ -150,7 +150,8 @@ fn correct(master: &mut Master, address: SocketAddr, shared: &mut Shared) {
     let is_sane = looks_sane(master, shared);
     let target = master.own.address;
     let Some(replica) = master.replicas.get_mut(&address) else { return };
-    let is_settled = shared.now - replica.conf_changed_ms > wait_ms && replica.no_down_for(wait_ms, shared.now);
+    let is_settled =
+        shared.now - replica.conf_changed_ms > wait_ms && replica.no_down_for(wait_ms, shared.now);
     if is_sane && is_settled && failover::follow(replica, Some(target), shared) {
         shared.event("+fix-slave-config", master.describe(&Who::Replica(address)));
     }

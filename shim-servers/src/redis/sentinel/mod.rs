@@ -107,7 +107,13 @@ impl Sentinel {
     /// # Panics
     /// Where the quorum is 0, or the name is taken.
     #[must_use]
-    pub fn monitor(mut self, name: impl Into<String>, host: impl Into<String>, port: u16, quorum: usize) -> Sentinel {
+    pub fn monitor(
+        mut self,
+        name: impl Into<String>,
+        host: impl Into<String>,
+        port: u16,
+        quorum: usize,
+    ) -> Sentinel {
         let name = name.into();
         assert!(quorum > 0, "a quorum is at least one");
         assert!(self.watched.iter().all(|watched| watched.name != name), "{name} is watched already");

@@ -58,7 +58,7 @@ impl Server {
         listener: TcpListener,
     ) -> io::Result<()> {
         let (reports, mut happened) = unbounded_channel();
-        let clients = Clients { password, ..Clients::default() };
+        let clients = Clients::new(password);
         let (links, tasks, started) = (BTreeMap::new(), JoinSet::new(), Instant::now());
         let mut server = Server { state, file, clients, links, tasks, reports, started };
         server.settle().await?;
@@ -136,7 +136,8 @@ impl Server {
             "sentinel" => self.state.sentinel(request),
             "info" => {
                 let section = text(1).map(|section| section.to_ascii_lowercase());
-                let section = section.filter(|section| !["default", "everything"].contains(&section.as_str()));
+                let section =
+                    section.filter(|section| !["default", "everything"].contains(&section.as_str()));
                 Reply::Verbatim(report::info(&self.state, section.as_deref(), self.clients.count()).into())
             }
             "role" => {
@@ -168,7 +169,8 @@ impl Server {
                     for request in first {
                         let _ = requests.send(request);
                     }
-                    let connection = links::run(link, address, is_for_messages, receiver, self.reports.clone());
+                    let connection =
+                        links::run(link, address, is_for_messages, receiver, self.reports.clone());
                     let task = self.tasks.spawn(connection);
                     self.links.insert(link, Link { requests, task });
                 }

@@ -158,7 +158,9 @@ pub(super) fn debug(shared: &mut Shared, words: &[&str]) -> Reply {
     }
     while let [name, value, tail @ ..] = rest {
         let Some((_, period)) = all.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
-            return Reply::error(format!("ERR Unknown option or number of arguments for SENTINEL DEBUG '{name}'"));
+            return Reply::error(format!(
+                "ERR Unknown option or number of arguments for SENTINEL DEBUG '{name}'"
+            ));
         };
         match value.parse::<Millis>() {
             Ok(ms @ 1..) => **period = ms,
@@ -167,7 +169,9 @@ pub(super) fn debug(shared: &mut Shared, words: &[&str]) -> Reply {
         rest = tail;
     }
     if let [name] = rest {
-        return Reply::error(format!("ERR Unknown option or number of arguments for SENTINEL DEBUG '{name}'"));
+        return Reply::error(format!(
+            "ERR Unknown option or number of arguments for SENTINEL DEBUG '{name}'"
+        ));
     }
     shared.periods = periods;
     Reply::OK

@@ -160,12 +160,8 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn new(kind: Kind, address: SocketAddr, now: Millis) -> Instance {
-        let contact = Contact {
-            ping_pending_ms: now,
-            available_ms: now,
-            answered_ms: now,
-            ..Contact::default()
-        };
+        let contact =
+            Contact { ping_pending_ms: now, available_ms: now, answered_ms: now, ..Contact::default() };
         Instance {
             kind,
             address,
