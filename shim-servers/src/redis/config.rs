@@ -27,7 +27,7 @@ const INT: Kind = Kind::Number(0, i32::MAX as i64);
 const PARAMETERS: &[(&str, &str, Kind)] = &[
     ("appenddirname", "appendonlydir", Kind::Fixed),
     ("appendfilename", "appendonly.aof", Kind::Fixed),
-    ("appendfsync", "everysec", Kind::Choice(&["always", "everysec", "no"])),
+    ("appendfsync", "everysec", Kind::Choice(&["everysec", "always", "no"])),
     ("appendonly", "no", Kind::Fixed),
     ("auto-aof-rewrite-min-size", "67108864", Kind::Memory),
     ("auto-aof-rewrite-percentage", "100", INT),

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::lists::End;
-use crate::redis::call::{Answer, Call, SYNTAX, Stop};
+use crate::redis::call::{Answer, Call, Origin, SYNTAX, Stop};
 use crate::redis::wire::Reply;
 
 fn end(call: &Call, index: usize) -> Result<End, Stop> {
@@ -48,7 +48,9 @@ fn blocking_shift(call: &mut Call, from: End, to: End, timeout: usize) -> Answer
     let deadline = call.deadline(timeout)?;
     match shift(call, from, to)? {
         Some(item) => Ok(item.into()),
-        None => call.wait(vec![call.arg(1)], deadline, Reply::Null),
+        // A transaction, which cannot wait, is told otherwise than who waited in vain.
+        None if call.origin != Origin::Client => Ok(Reply::Null),
+        None => call.wait(vec![call.arg(1)], deadline, Reply::NullArray),
     }
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn brpop(call: &mut Call) -> Answer {
 
 /// The arguments of LMPOP from the number of keys on.
 fn many(call: &Call, index: usize) -> Result<(Vec<Bytes>, End, i64), Stop> {
-    let (keys, index) = call.numbered_keys(index)?;
+    let (keys, index) = call.numbered_keys(index, SYNTAX)?;
     let from = end(call, index)?;
     Ok((keys, from, call.pop_count(index + 1)?))
 }

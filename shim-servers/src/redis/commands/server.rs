@@ -94,9 +94,7 @@ pub(crate) fn command(call: &mut Call) -> Answer {
             if names.is_empty() {
                 return Ok(Reply::Array(COMMANDS.iter().map(about).collect()));
             }
-            Ok(Reply::Array(
-                names.iter().map(|name| find_command(name).map_or(Reply::NullArray, about)).collect(),
-            ))
+            Ok(Reply::Array(names.iter().map(|name| find_command(name).map_or(Reply::Null, about)).collect()))
         }
         "list" if call.args.len() == 2 => Ok(COMMANDS.iter().map(|command| command.name).collect()),
         "list" if call.is(2, "FILTERBY") && call.is(3, "PATTERN") && call.args.len() == 5 => {
@@ -117,7 +115,7 @@ pub(crate) fn command(call: &mut Call) -> Answer {
             };
             Ok(Reply::Map(shown.map(doc).collect()))
         }
-        "getkeys" if call.args.len() > 2 => keys_of(&call.args_from(2)),
+        "getkeys" if call.args.len() > 3 => keys_of(&call.args_from(2)),
         "getkeys" => Err(wrong_arity("command|getkeys")),
         _ => Err(unknown_subcommand("COMMAND", &call.args[1])),
     }

@@ -183,7 +183,8 @@ pub(crate) fn sunionstore(call: &mut Call) -> Answer {
 }
 
 pub(crate) fn sintercard(call: &mut Call) -> Answer {
-    let (keys, mut index) = call.numbered_keys(1)?;
+    let (keys, mut index) =
+        call.numbered_keys(1, "ERR Number of keys can't be greater than number of args")?;
     let mut limit = 0;
     while !call.ends_at(index) {
         if !call.is(index, "LIMIT") || call.ends_at(index + 1) {
@@ -199,12 +200,16 @@ pub(crate) fn sintercard(call: &mut Call) -> Answer {
 
 impl Call<'_> {
     /// Keys behind their number, and where the arguments go on.
-    pub(crate) fn numbered_keys(&self, index: usize) -> Result<(Vec<Bytes>, usize), Stop> {
+    pub(crate) fn numbered_keys(
+        &self,
+        index: usize,
+        too_many: &'static str,
+    ) -> Result<(Vec<Bytes>, usize), Stop> {
         let count = self.integer(index).ok().filter(|count| *count > 0);
         let count = count.ok_or("ERR numkeys should be greater than 0")?;
         let end = index.saturating_add(1).saturating_add(usize::try_from(count).unwrap_or(usize::MAX));
         let keys = self.args.get(index + 1..end);
-        let keys = keys.ok_or("ERR Number of keys can't be greater than number of args")?;
+        let keys = keys.ok_or(too_many)?;
         Ok((keys.to_vec(), end))
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn bzpopmax(call: &mut Call) -> Answer {
 }
 
 fn many(call: &Call, index: usize) -> Result<(Vec<Bytes>, bool, i64), Stop> {
-    let (keys, index) = call.numbered_keys(index)?;
+    let (keys, index) = call.numbered_keys(index, SYNTAX)?;
     let greatest = call.is(index, "MAX");
     if !greatest && !call.is(index, "MIN") {
         return Err(SYNTAX.into());

@@ -75,7 +75,11 @@ impl Range {
                 .take_while(|(_, score)| *score < most.value || (!most.is_open && *score == most.value))
                 .collect(),
             Range::Member(least, most) => {
-                all.filter(|(member, _)| least.is_below(member) && most.is_above(member)).collect()
+                // Meant for sets whose scores are all the same; in another one it ends where the order breaks.
+                let is_in_reach = set.iter().next_back().is_some_and(|(_, last)| least.is_below(last))
+                    && set.iter().next().is_some_and(|(_, first)| most.is_above(first));
+                let all = all.take_while(|_| is_in_reach).skip_while(|(member, _)| !least.is_below(member));
+                all.take_while(|(member, _)| most.is_above(member)).collect()
             }
         }
     }

@@ -60,7 +60,11 @@ fn start(
             read = u64::try_from(count).ok();
             index += 2;
         } else {
-            return Err(SYNTAX.into());
+            let subcommand = String::from_utf8_lossy(&call.args[1]).into_owned();
+            return Err(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try XGROUP HELP."
+            )
+            .into());
         }
     }
     Ok((id, read, makes_stream))

@@ -44,7 +44,7 @@ pub(crate) fn xinfo(call: &mut Call) -> Answer {
 
 fn about(stream: &Stream) -> Reply {
     let entry = |found: Option<(&crate::redis::stream::StreamId, &Vec<bytes::Bytes>)>| {
-        found.map_or(Reply::NullArray, |(id, fields)| show(*id, fields))
+        found.map_or(Reply::Null, |(id, fields)| show(*id, fields))
     };
     let first_id = stream.entries.keys().next().copied().unwrap_or_default();
     let nodes = stream.entries.len().div_ceil(100);

@@ -42,12 +42,8 @@ fn request(call: &Call, mut index: usize, command: &str) -> Result<Request, Stop
         } else if call.is(index, "STREAMS") {
             let rest = call.args.len() - index - 1;
             if rest == 0 || !rest.is_multiple_of(2) {
-                return Err(format!(
-                    "ERR Unbalanced '{}' list of streams: for each stream key an ID or '{}' must be specified.",
-                    command.to_lowercase(),
-                    if in_group { ">" } else { "$" }
-                )
-                .into());
+                return Err("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
+                    .into());
             }
             request.ids_at = index + 1 + rest / 2;
             request.keys = call.args[index + 1..request.ids_at].to_vec();
@@ -119,7 +115,7 @@ pub(crate) fn no_group(key: &[u8], group: &[u8], tail: &str) -> Stop {
 
 pub(crate) fn xreadgroup(call: &mut Call) -> Answer {
     if !call.is(1, "GROUP") {
-        return Err("ERR Missing GROUP option for XREADGROUP".into());
+        return Err(SYNTAX.into());
     }
     let (group, consumer) = (call.arg(2), call.arg(3));
     let request = request(call, 4, "XREADGROUP")?;

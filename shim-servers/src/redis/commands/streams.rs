@@ -79,9 +79,7 @@ impl Trim {
             surplus
         };
         for _ in 0..surplus {
-            if let Some((id, _)) = stream.entries.pop_first() {
-                stream.max_deleted_id = stream.max_deleted_id.max(id);
-            }
+            stream.entries.pop_first();
         }
         surplus
     }

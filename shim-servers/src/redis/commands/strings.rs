@@ -7,7 +7,7 @@ use bigdecimal::BigDecimal;
 use bytes::{Bytes, BytesMut};
 
 use crate::redis::call::{Answer, Call, NOT_FLOAT, NOT_INTEGER, SYNTAX, Stop, wrong_arity};
-use crate::redis::numbers::{format_decimal, parse_decimal, parse_integer};
+use crate::redis::numbers::{format_decimal, parse_decimal, parse_integer, round_to_long_double};
 use crate::redis::value::Value;
 use crate::redis::wire::Reply;
 
@@ -243,7 +243,7 @@ pub(crate) fn range(start: i64, end: i64, length: usize) -> Option<(usize, usize
     let from_end = |place: i64| if place < 0 { place.saturating_add(length) } else { place };
     let start = from_end(start).max(0);
     let end = from_end(end).min(length - 1);
-    (start <= end && start < length).then_some((start as usize, end as usize + 1))
+    (start <= end && start < length).then(|| (start as usize, end as usize + 1))
 }
 
 pub(crate) fn getrange(call: &mut Call) -> Answer {
@@ -321,11 +321,11 @@ pub(crate) fn decimal_sum(
     not_a_number: &'static str,
 ) -> Result<String, Stop> {
     let old = match old {
-        Some(text) => parse_decimal(text).ok_or(not_a_number)?,
+        Some(text) => round_to_long_double(&parse_decimal(text).ok_or(not_a_number)?),
         None => BigDecimal::from(0),
     };
-    let step = parse_decimal(step).ok_or(NOT_FLOAT)?;
-    Ok(format_decimal(&(old + step)))
+    let step = round_to_long_double(&parse_decimal(step).ok_or(NOT_FLOAT)?);
+    Ok(format_decimal(&round_to_long_double(&(old + step))))
 }
 
 pub(crate) fn incrbyfloat(call: &mut Call) -> Answer {
