@@ -3,10 +3,28 @@
 //! Owns [`Redis`]: options, the listener. Must not know commands. Invariant: with `appendfsync always`, what a client was
 //! told is written survives what the machine's disk survives.
 
+mod blocking;
+mod call;
+mod client;
+mod cluster;
+mod commands;
+mod config;
+mod connection;
+mod dispatch;
+mod journal;
+mod keyspace;
 mod link;
 mod numbers;
+mod persistence;
+mod pubsub;
+mod replication;
 mod request;
 pub mod sentinel;
+mod server;
+mod state;
+mod stream;
+mod table;
+mod value;
 pub mod wire;
 
 use std::error::Error;
@@ -18,6 +36,9 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 pub use sentinel::Sentinel;
+
+use config::Config;
+use state::State;
 
 /// The future of a host: what `tokio::sim::host` wants.
 pub type HostFuture = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error>>>>>;
@@ -140,8 +161,39 @@ impl Redis {
     /// # Errors
     /// Those of the listener and of the folder.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        loop {
-            let _ = listener.accept().await?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        let port = listener.local_addr()?.port();
+        let mut state = State::new(port, self.configuration(port)?, u64::from_le_bytes(seed));
+        if self.is_cluster {
+            state.cluster = Some(Box::default());
         }
+        if let Some((host, port)) = self.replica_of {
+            state.follow(host, port);
+        }
+        server::serve(listener, state, self.data_dir, self.write_hook).await
+    }
+
+    /// The configuration that the options make.
+    fn configuration(&self, port: u16) -> io::Result<Config> {
+        let mut config = Config::default();
+        config.fix("port", port.to_string());
+        config.fix("appendonly", if self.data_dir.is_some() { "yes" } else { "no" });
+        config.fix("cluster-enabled", if self.is_cluster { "yes" } else { "no" });
+        config.fix("appendfsync", "always");
+        config.fix("maxclients", self.max_clients.to_string());
+        if let Some(folder) = &self.data_dir {
+            config.fix("dir", folder.display().to_string());
+        }
+        if let Some(password) = &self.password {
+            config.fix("requirepass", password);
+            config.fix("masterauth", password);
+        }
+        for (name, value) in &self.settings {
+            config.set(name, value).map_err(|why| {
+                io::Error::new(io::ErrorKind::InvalidInput, format!("the setting {name} {value}: {why:?}"))
+            })?;
+        }
+        Ok(config)
     }
 }

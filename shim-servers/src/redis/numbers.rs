@@ -2,7 +2,7 @@
 //!
 //! Owns their text. Must not know commands. Invariant: what is written here is read here as the same number.
 
-use bigdecimal::{BigDecimal, RoundingMode};
+use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
 
 /// A floating point number with 17 significant digits, as `%.17g` writes it.
 pub(crate) fn format_double(number: f64) -> String {
@@ -55,6 +55,20 @@ pub(crate) fn parse_double(text: &[u8]) -> Option<f64> {
 pub(crate) fn parse_decimal(text: &[u8]) -> Option<BigDecimal> {
     parse_double(text).filter(|number| number.is_finite())?;
     std::str::from_utf8(text).ok()?.trim_start_matches('+').parse().ok()
+}
+
+/// A number as Redis computes with it here: 64 binary digits, half of a unit goes to the even neighbour.
+pub(crate) fn round_to_long_double(number: &BigDecimal) -> BigDecimal {
+    let Some(size) = number.abs().to_f64().filter(|size| size.is_normal()) else { return number.clone() };
+    let exponent = size.log2().floor() as i32 - 63;
+    // A power of two is a finite decimal number, so both products are exact.
+    let (unit, parts) = (power_of_two(exponent), power_of_two(-exponent));
+    (number * parts).with_scale_round(0, RoundingMode::HalfEven) * unit
+}
+
+fn power_of_two(exponent: i32) -> BigDecimal {
+    let base = if exponent < 0 { BigDecimal::new(5.into(), 1) } else { BigDecimal::from(2) };
+    (0..exponent.unsigned_abs()).fold(BigDecimal::from(1), |power, _| power * &base)
 }
 
 /// A decimal number with at most 17 digits behind the point, none of them a zero at the end.
@@ -133,6 +147,14 @@ mod tests {
         ] {
             assert_eq!(format_double(number), text);
         }
+    }
+
+    #[test]
+    fn sums_have_the_digits_of_a_long_double() {
+        let long = |text: &[u8]| round_to_long_double(&parse_decimal(text).expect("a number"));
+        let sum = round_to_long_double(&(long(b"0.3") + long(b"1e3")));
+        assert_eq!(format_decimal(&sum), "1000.29999999999999999");
+        assert_eq!(format_decimal(&long(b"0.1")), "0.1");
     }
 
     #[test]

@@ -164,6 +164,12 @@ impl From<i64> for Reply {
     }
 }
 
+impl From<i32> for Reply {
+    fn from(number: i32) -> Reply {
+        Reply::Integer(number.into())
+    }
+}
+
 impl From<usize> for Reply {
     fn from(number: usize) -> Reply {
         Reply::Integer(number as i64)
