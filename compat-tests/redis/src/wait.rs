@@ -118,7 +118,7 @@ async fn serving(node: &Node) -> RedisResult<BTreeSet<String>> {
 pub async fn until_sentinels_agree(all: &Sentinels) {
     let (replicas, others) = (all.servers.len() - 1, all.sentinels.len() - 1);
     for sentinel in &all.sentinels {
-        let what = format!("{} knows {replicas} replicas and {others} sentinels", sentinel.address());
+        let what = format!("{} knows of {replicas} replicas that follow, and of {others} sentinels", sentinel.address());
         eventually(&what, || async move {
             let mut connection = connect(sentinel).await.ok()?;
             let mut ask = redis::cmd("SENTINEL");
@@ -126,7 +126,15 @@ pub async fn until_sentinels_agree(all: &Sentinels) {
                 ask.arg("MASTER").arg(MASTER).query_async(&mut connection).await.ok()?;
             let number = |name: &str| master.get(name).and_then(|value| value.parse::<usize>().ok());
             let all = number("num-slaves")? == replicas && number("num-other-sentinels")? == others;
-            (all && master.get("flags")? == "master").then_some(())
+            let is_up = all && master.get("flags")? == "master";
+            // Each replica has said whom it follows.
+            let mut ask = redis::cmd("SENTINEL");
+            let known: Vec<BTreeMap<String, String>> =
+                ask.arg("REPLICAS").arg(MASTER).query_async(&mut connection).await.ok()?;
+            let follows = |replica: &BTreeMap<String, String>| {
+                replica["flags"] == "slave" && replica["master-link-status"] == "ok"
+            };
+            (is_up && known.iter().all(follows)).then_some(())
         })
         .await;
     }
