@@ -118,7 +118,10 @@ async fn serving(node: &Node) -> RedisResult<BTreeSet<String>> {
 pub async fn until_sentinels_agree(all: &Sentinels) {
     let (replicas, others) = (all.servers.len() - 1, all.sentinels.len() - 1);
     for sentinel in &all.sentinels {
-        let what = format!("{} knows of {replicas} replicas that follow, and of {others} sentinels", sentinel.address());
+        let what = format!(
+            "{} knows of {replicas} replicas that follow, and of {others} sentinels",
+            sentinel.address()
+        );
         eventually(&what, || async move {
             let mut connection = connect(sentinel).await.ok()?;
             let mut ask = redis::cmd("SENTINEL");

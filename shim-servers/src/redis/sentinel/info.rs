@@ -57,11 +57,9 @@ pub(super) fn refresh(master: &mut Master, who: &Who, text: &str, shared: &mut S
 /// What only replicas say.
 fn field_of_replica(instance: &mut Instance, name: &str, value: &str, now: Millis) {
     match name {
-        "master_host" => {
-            if instance.master_host.as_deref() != Some(value) {
-                instance.master_host = Some(value.to_owned());
-                instance.conf_changed_ms = now;
-            }
+        "master_host" if instance.master_host.as_deref() != Some(value) => {
+            instance.master_host = Some(value.to_owned());
+            instance.conf_changed_ms = now;
         }
         "master_port" => {
             let port = value.parse().unwrap_or(0);
@@ -113,7 +111,7 @@ fn act(master: &mut Master, who: &Who, shared: &mut Shared) {
         }
         return;
     }
-    if !replica.follows(master.own.address) && !is_on_its_way(replica) {
+    if !replica.follows(master.own.address, &shared.names) && !is_on_its_way(replica) {
         correct(master, *address, shared);
     }
     progress(master, *address, shared);
@@ -162,7 +160,7 @@ fn progress(master: &mut Master, address: SocketAddr, shared: &mut Shared) {
     let target = master.failover.promoted;
     let described = master.describe(&Who::Replica(address));
     let Some(replica) = master.replicas.get_mut(&address) else { return };
-    if replica.reconf == Reconf::Sent && target.is_some_and(|target| replica.follows(target)) {
+    if replica.reconf == Reconf::Sent && target.is_some_and(|target| replica.follows(target, &shared.names)) {
         replica.reconf = Reconf::InProgress;
         shared.event("+slave-reconf-inprog", described.clone());
     }

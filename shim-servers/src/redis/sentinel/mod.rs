@@ -194,6 +194,7 @@ impl Sentinel {
         for watched in &self.watched {
             if !state.masters.contains_key(&watched.name) {
                 let address = address_of(&watched.host, watched.port).await?;
+                state.shared.names.insert(watched.host.to_ascii_lowercase(), address.ip());
                 let master = Master::new(watched.name.clone(), address, watched.quorum, &state.shared);
                 settings::add(&mut state, self.with_options(master));
             }

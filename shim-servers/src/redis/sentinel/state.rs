@@ -200,10 +200,11 @@ impl Instance {
         self.contact.commands.is_some() && (self.kind == Kind::Sentinel || self.contact.messages.is_some())
     }
 
-    /// Whether it follows `address`.
-    pub(super) fn follows(&self, address: SocketAddr) -> bool {
-        let host = self.master_host.as_deref().and_then(|host| host.parse::<IpAddr>().ok());
-        host == Some(address.ip()) && self.master_port == address.port()
+    /// Whether it follows `address`, of which it may have been told by a name.
+    pub(super) fn follows(&self, address: SocketAddr, names: &BTreeMap<String, IpAddr>) -> bool {
+        let Some(host) = &self.master_host else { return false };
+        let ip = host.parse::<IpAddr>().ok().or_else(|| names.get(&host.to_ascii_lowercase()).copied());
+        ip == Some(address.ip()) && self.master_port == address.port()
     }
 
     /// Whether it was not down in the last `period_ms`.
@@ -329,6 +330,8 @@ pub(super) struct Shared {
     pub(super) sentinel_password: Option<String>,
     pub(super) announce_ip: Option<IpAddr>,
     pub(super) announce_port: Option<u16>,
+    /// The hosts that were looked up when the sentinel started.
+    pub(super) names: BTreeMap<String, IpAddr>,
     pub(super) links: BTreeMap<u64, Place>,
     pub(super) next_link: u64,
     pub(super) effects: Vec<Effect>,
@@ -351,6 +354,7 @@ impl Shared {
             sentinel_password: None,
             announce_ip: None,
             announce_port: None,
+            names: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 0,
             effects: Vec::new(),
