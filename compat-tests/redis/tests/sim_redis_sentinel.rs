@@ -92,11 +92,12 @@ async fn until_in_order(all: &Sentinels) -> Node {
         let master = server_at(all, name);
         for server in &all.servers {
             let fields = info(server, "replication").await.ok()?;
+            let of_master = |host: &String| *host == name.0 || *host == master.host;
             let is_right = match server.host == master.host {
                 true => fields["role"] == "master" && fields["connected_slaves"] == "2",
                 false => {
                     fields["role"] == "slave"
-                        && fields["master_host"] == name.0
+                        && of_master(&fields["master_host"])
                         && fields["master_link_status"] == "up"
                 }
             };
