@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use shim_servers::redis::{Redis, Sentinel};
+use shim_servers::redis::{Redis, Sentinel, create_cluster};
 use tokio::sim;
 
 use crate::{DOWN_AFTER, FAILOVER_TIMEOUT, MASTER, NODE_TIMEOUT, Node, Options, Sentinels, wait};
@@ -95,7 +95,7 @@ pub async fn host_cluster(options: impl Fn(usize, Redis) -> Redis) -> Vec<Node> 
         nodes.push(host(&format!("redis-{number}"), options(number, redis)).await);
     }
     let addresses: Vec<(String, u16)> = nodes.iter().map(|node| (node.host.clone(), node.port)).collect();
-    //create_cluster(&addresses, 1).await.expect("the cluster comes together");
+    create_cluster(&addresses, 1).await.expect("the cluster comes together");
     wait::until_cluster_is_ok(&nodes).await;
     nodes
 }

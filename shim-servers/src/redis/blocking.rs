@@ -73,7 +73,7 @@ impl State {
         let Some(blocked) = self.stop_waiting(id) else { return };
         let reply = match blocked.on {
             BlockedOn::Replicas { offset, .. } => Reply::from(self.replicas_at(offset)),
-            BlockedOn::Keys { .. } => blocked.at_timeout,
+            BlockedOn::Keys { .. } | BlockedOn::Migration => blocked.at_timeout,
         };
         self.send(id, &reply);
     }
@@ -128,7 +128,7 @@ impl State {
             .values()
             .filter_map(|client| match client.blocked.as_ref()?.on {
                 BlockedOn::Replicas { offset, count } => Some((client.id, offset, count)),
-                BlockedOn::Keys { .. } => None,
+                BlockedOn::Keys { .. } | BlockedOn::Migration => None,
             })
             .collect();
         for (id, offset, count) in waiting {

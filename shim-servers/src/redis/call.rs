@@ -142,11 +142,6 @@ impl Call<'_> {
         parse_integer(argument).ok_or_else(|| NOT_INTEGER.into())
     }
 
-    pub(crate) fn double(&self, index: usize) -> Result<f64, Stop> {
-        let argument = self.args.get(index).ok_or(SYNTAX)?;
-        parse_double(argument).ok_or_else(|| NOT_FLOAT.into())
-    }
-
     /// A time limit in seconds; zero is none.
     pub(crate) fn deadline(&self, index: usize) -> Result<Option<Instant>, Stop> {
         let seconds = self.args.get(index).and_then(|argument| parse_double(argument));

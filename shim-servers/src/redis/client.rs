@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::cluster::migrate::Migration;
 use super::replication::ReplicaState;
 use super::wire::{Protocol, Reply};
 
@@ -82,6 +83,8 @@ pub(crate) enum BlockedOn {
     Keys { database: usize, keys: Vec<Bytes>, command: Vec<Bytes> },
     /// So many replicas have this much of the journal.
     Replicas { offset: i64, count: i64 },
+    /// Keys of its are on their way to another server.
+    Migration,
 }
 
 /// What a client is.
@@ -133,6 +136,8 @@ pub(crate) struct Client {
     /// The journal's offset behind its last write.
     pub(crate) written_offset: i64,
     pub(crate) outlet: Arc<Outlet>,
+    /// Keys that it wants to be moved.
+    pub(crate) migration: Option<Migration>,
     /// What happened while a command of its own ran: it comes behind the reply.
     pub(crate) after_reply: VecDeque<Reply>,
 }
@@ -172,6 +177,7 @@ impl Client {
             role: Role::Normal,
             written_offset: 0,
             outlet: Arc::default(),
+            migration: None,
             after_reply: VecDeque::new(),
         }
     }

@@ -10,9 +10,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Outgoing, Outlet};
+use super::cluster::migrate;
 use super::dispatch::{find_command, process};
 use super::request::RequestDecoder;
 use super::server::Server;
@@ -28,7 +30,9 @@ pub(crate) async fn run(server: Arc<Server>, stream: TcpStream, id: u64, outlet:
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let mut writer = Writer { stream: writer, id, outlet: Arc::clone(&outlet), now: Outgoing::default() };
-    let mut reader = Reader { stream: reader, buffer: BytesMut::new(), id, outlet: Arc::clone(&outlet) };
+    let pause_is_over = server.with(|state| Arc::clone(&state.pause.is_over));
+    let mut reader =
+        Reader { stream: reader, buffer: BytesMut::new(), id, outlet: Arc::clone(&outlet), pause_is_over };
     let ended = tokio::select! {
         ended = reader.run(&server) => ended,
         ended = writer.run(&server) => ended,
@@ -62,6 +66,7 @@ struct Reader {
     buffer: BytesMut,
     id: u64,
     outlet: Arc<Outlet>,
+    pause_is_over: Arc<Notify>,
 }
 
 /// What a request has to wait for before it is executed.
@@ -117,8 +122,17 @@ impl Reader {
 
     /// Executes one request. Says whether there may be a next one.
     async fn execute(&mut self, server: &Server, request: Vec<Bytes>) -> io::Result<bool> {
-        while let Some(until) = server.with(|state| pause_of(state, self.id, &request)) {
-            let paused = sleep_until(until);
+        let is_over = Arc::clone(&self.pause_is_over);
+        loop {
+            // It is made first, so that no end of a pause is missed.
+            let over = is_over.notified();
+            let Some(until) = server.with(|state| pause_of(state, self.id, &request)) else { break };
+            let paused = async {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = over => {}
+                }
+            };
             self.wait(server, paused).await?;
         }
         let deadline = server.with(|state| {
@@ -126,7 +140,10 @@ impl Reader {
             let client = state.clients.get(&self.id)?;
             client.blocked.as_ref().map(|blocked| blocked.deadline)
         });
-        if let Some(deadline) = deadline {
+        let migration = server.with(|state| state.clients.get_mut(&self.id)?.migration.take());
+        if let Some(migration) = migration {
+            self.wait(server, migrate::perform(server, self.id, migration)).await?;
+        } else if let Some(deadline) = deadline {
             self.wait_until_woken(server, deadline).await?;
         }
         Ok(server.with(|state| state.clients.get(&self.id).is_some_and(|client| !client.is_closing)))

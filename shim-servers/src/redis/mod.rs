@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod config;
 mod connection;
+mod create;
 mod dispatch;
 mod journal;
 mod keyspace;
@@ -35,8 +36,10 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+pub use create::create_cluster;
 pub use sentinel::Sentinel;
 
+use cluster::Cluster;
 use config::Config;
 use state::State;
 
@@ -166,7 +169,7 @@ impl Redis {
         let port = listener.local_addr()?.port();
         let mut state = State::new(port, self.configuration(port)?, u64::from_le_bytes(seed));
         if self.is_cluster {
-            state.cluster = Some(Box::default());
+            state.cluster = Some(Box::new(Cluster::new(state.run_id.as_str().into(), port)));
         }
         if let Some((host, port)) = self.replica_of {
             state.follow(host, port);

@@ -4,9 +4,11 @@
 //! changes a key tells who watches it, who waits for it, and the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::blocking::Waiting;
@@ -70,12 +72,14 @@ pub(crate) struct State {
 }
 
 /// Times during which commands wait.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Pause {
     /// The whole server sleeps.
     pub(crate) all_until: Option<Instant>,
     /// Clients wait, all of them or those that write.
     pub(crate) clients_until: Option<(Instant, bool)>,
+    /// A pause ended before its time.
+    pub(crate) is_over: Arc<Notify>,
 }
 
 /// Milliseconds since 1970, by this machine's clock.
@@ -243,7 +247,8 @@ impl State {
 
     /// Takes away keys whose time has come, some at a time, where this server decides about that.
     pub(crate) fn expire_some(&mut self) {
-        if self.is_replica() || !self.expires_actively {
+        let is_asleep = self.pause.all_until.is_some_and(|until| until > Instant::now());
+        if self.is_replica() || !self.expires_actively || is_asleep {
             return;
         }
         for database in 0..self.databases.len() {

@@ -221,6 +221,7 @@ pub(crate) fn client(call: &mut Call) -> Answer {
         "pause" => pause(call),
         "unpause" => {
             call.state.pause.clients_until = None;
+            call.state.pause.is_over.notify_waiters();
             Ok(Reply::OK)
         }
         "unblock" => unblock(call),

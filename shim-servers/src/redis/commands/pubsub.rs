@@ -127,7 +127,7 @@ fn publish_to(call: &mut Call, channel: &Bytes, message: &Bytes, is_sharded: boo
     let word = if is_sharded { "SPUBLISH" } else { "PUBLISH" };
     let command = [Bytes::from_static(word.as_bytes()), channel.clone(), message.clone()];
     if call.state.cluster.is_some() {
-        call.state.publish_on_bus(&command, is_sharded);
+        call.state.publish_on_bus(channel, message, is_sharded);
     } else if call.origin != crate::redis::call::Origin::Journal {
         call.state.tell_replicas(&command);
     }
