@@ -194,13 +194,27 @@ async fn descriptions_of_the_cluster_agree() -> RedisResult<()> {
         let replica = all.iter().find(|line| line.id == id).expect("it is in both");
         assert_eq!(replica.master, line.id);
     }
-    let shards: Vec<BTreeMap<String, Value>> = cmd("CLUSTER").arg("SHARDS").query_async(&mut c).await?;
-    assert_eq!(shards.len(), 3);
-    for shard in &shards {
-        let nodes: Vec<BTreeMap<String, Value>> = redis::from_redis_value_ref(&shard["nodes"])?;
-        assert_eq!(nodes.len(), 2);
-        assert!(nodes.iter().all(|node| node["health"] == Value::BulkString(b"online".to_vec())));
+    // A replica is not online before its master has sent it anything.
+    let mut client = client_of(&nodes).await?;
+    for i in 0..30 {
+        let () = client.set(format!("key:{i}"), i).await?;
     }
+    let online = || async {
+        let mut c = connect(&nodes[0]).await.ok()?;
+        let shards: Vec<BTreeMap<String, Value>> =
+            cmd("CLUSTER").arg("SHARDS").query_async(&mut c).await.ok()?;
+        assert_eq!(shards.len(), 3);
+        for shard in &shards {
+            let nodes: Vec<BTreeMap<String, Value>> = redis::from_redis_value_ref(&shard["nodes"]).ok()?;
+            let is_online =
+                |node: &BTreeMap<String, Value>| node["health"] == Value::BulkString(b"online".to_vec());
+            if nodes.len() != 2 || !nodes.iter().all(is_online) {
+                return None;
+            }
+        }
+        Some(())
+    };
+    eventually("all are online", online).await;
     let info = compat_redis::info(&nodes[0], "cluster info").await?;
     let field = |name: &str| info[name].as_str();
     assert_eq!(
