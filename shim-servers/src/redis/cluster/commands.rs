@@ -184,10 +184,10 @@ fn change_slots(call: &mut Call, adds: bool) -> Answer {
         }
     }
     let owner = adds.then(|| Arc::clone(&cluster.me));
-    for slot in slots {
-        cluster.importing.remove(&slot);
-        cluster.set_owner(slot, owner.clone());
+    for slot in &slots {
+        cluster.importing.remove(slot);
     }
+    cluster.assign(slots, owner.as_ref());
     call.state.judge_cluster();
     Ok(Reply::OK)
 }
@@ -198,9 +198,8 @@ fn flush_slots(call: &mut Call) -> Answer {
     }
     let cluster = call.cluster()?;
     let me = Arc::clone(&cluster.me);
-    for slot in (0..SLOTS).filter(|slot| cluster.owner(*slot) == Some(&me)).collect::<Vec<_>>() {
-        cluster.set_owner(slot, None);
-    }
+    cluster.owners.hand_over(&me, None);
+    cluster.version += 1;
     Ok(Reply::OK)
 }
 
@@ -267,7 +266,7 @@ fn assign(call: &mut Call, slot: u16, node: NodeId, was_mine: bool) -> Result<()
         cluster.migrating.remove(&slot);
     }
     let has_arrived = node == me && cluster.importing.remove(&slot).is_some();
-    cluster.set_owner(slot, Some(node));
+    cluster.assign([slot], Some(&node));
     if has_arrived {
         // Nobody has to agree: the greatest epoch makes this claim win.
         bump(cluster);

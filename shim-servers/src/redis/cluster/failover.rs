@@ -213,8 +213,8 @@ impl State {
         myself.is_master = true;
         myself.master = None;
         myself.config_epoch = myself.config_epoch.max(epoch);
-        for owner in cluster.owners.iter_mut().filter(|owner| owner.is_some() && **owner == old) {
-            *owner = Some(Arc::clone(&me));
+        if let Some(old) = old {
+            cluster.owners.hand_over(&old, Some(&me));
         }
         cluster.election = Election::default();
         cluster.version += 1;

@@ -247,9 +247,7 @@ fn take_role(state: &mut State, id: &NodeId, message: &Message) {
     }
     if was_master {
         // What it had is free until somebody claims it.
-        for owner in cluster.owners.iter_mut().filter(|owner| owner.as_ref() == Some(id)) {
-            *owner = None;
-        }
+        cluster.owners.hand_over(id, None);
     }
 }
 

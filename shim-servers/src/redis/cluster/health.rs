@@ -98,7 +98,8 @@ impl State {
             return;
         }
         let is_alive = |id: &NodeId| cluster.nodes.get(id).is_some_and(|node| !node.is_failed);
-        let covered = (0..SLOTS).all(|slot| cluster.owner(slot).is_some_and(is_alive));
+        let alive = cluster.owners.all().filter(|(id, _)| is_alive(id));
+        let covered = alive.map(|(id, _)| cluster.owners.count(id)).sum::<usize>() == usize::from(SLOTS);
         let reachable =
             |id: &&NodeId| cluster.nodes.get(*id).is_some_and(|node| !node.is_failed && !node.is_suspected);
         let voters = cluster.voters();

@@ -11,6 +11,7 @@ mod message;
 pub(crate) mod migrate;
 mod node;
 mod nodes_file;
+mod owners;
 pub(crate) mod redirect;
 mod shape;
 mod slots;
@@ -19,12 +20,12 @@ mod tend;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::keyspace::SLOTS;
 use super::state::State;
 pub(crate) use bus::open;
 use failover::{Election, ManualFailover};
 use message::{Kind, Message};
 use node::Node;
+use owners::Owners;
 
 /// The name of a node: 40 hexadecimal digits.
 pub(crate) type NodeId = Arc<str>;
@@ -34,7 +35,7 @@ pub(crate) type NodeId = Arc<str>;
 pub(crate) struct Cluster {
     pub(crate) me: NodeId,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
-    pub(crate) owners: Vec<Option<NodeId>>,
+    owners: Owners,
     pub(crate) migrating: BTreeMap<u16, NodeId>,
     pub(crate) importing: BTreeMap<u16, NodeId>,
     pub(crate) epoch: u64,
@@ -63,7 +64,7 @@ impl Cluster {
         Cluster {
             me: Arc::clone(&me),
             nodes: BTreeMap::from([(me, node)]),
-            owners: vec![None; usize::from(SLOTS)],
+            owners: Owners::default(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
             epoch: 0,
@@ -102,33 +103,26 @@ impl Cluster {
 
     /// The node that has a slot.
     pub(crate) fn owner(&self, slot: u16) -> Option<&NodeId> {
-        self.owners[usize::from(slot)].as_ref()
+        self.owners.of(slot)
     }
 
     /// The slots of a node, as ranges that include both ends.
     pub(crate) fn ranges_of(&self, id: &NodeId) -> Vec<(u16, u16)> {
-        let mut ranges: Vec<(u16, u16)> = Vec::new();
-        for slot in (0..SLOTS).filter(|slot| self.owner(*slot) == Some(id)) {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => ranges.push((slot, slot)),
-            }
-        }
-        ranges
+        self.owners.ranges(id).to_vec()
     }
 
     pub(crate) fn slot_count(&self, id: &NodeId) -> usize {
-        self.owners.iter().flatten().filter(|owner| *owner == id).count()
+        self.owners.count(id)
     }
 
     /// Masters that have slots.
     pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
-        self.owners.iter().flatten().cloned().collect()
+        self.owners.all().map(|(owner, _)| Arc::clone(owner)).collect()
     }
 
     /// How many masters are a majority.
     pub(crate) fn quorum(&self) -> usize {
-        self.voters().len() / 2 + 1
+        self.owners.all().count() / 2 + 1
     }
 
     /// Replicas of a master.
@@ -136,17 +130,16 @@ impl Cluster {
         self.nodes.values().filter(move |node| !node.is_master && node.master.as_ref() == Some(id))
     }
 
-    pub(crate) fn set_owner(&mut self, slot: u16, owner: Option<NodeId>) {
-        self.owners[usize::from(slot)] = owner;
+    /// Gives slots to a node, or to nobody.
+    pub(crate) fn assign(&mut self, slots: impl IntoIterator<Item = u16>, owner: Option<&NodeId>) {
+        self.owners.assign(slots, owner);
         self.version += 1;
     }
 
     /// Takes a node out, with all that hangs on it.
     pub(crate) fn remove(&mut self, id: &NodeId) {
         self.nodes.remove(id);
-        for owner in self.owners.iter_mut().filter(|owner| owner.as_ref() == Some(id)) {
-            *owner = None;
-        }
+        self.owners.hand_over(id, None);
         self.migrating.retain(|_, target| target != id);
         self.importing.retain(|_, source| source != id);
         for node in self.nodes.values_mut() {

@@ -100,9 +100,7 @@ fn take_slots(cluster: &mut Cluster, id: &NodeId, text: &str) -> Option<()> {
         return Some(());
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    for slot in first.parse::<u16>().ok()?..=last.parse().ok()? {
-        *cluster.owners.get_mut(usize::from(slot))? = Some(Arc::clone(id));
-    }
+    cluster.owners.assign(first.parse::<u16>().ok()?..=last.parse().ok()?, Some(id));
     Some(())
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::node::Node;
 use super::{Cluster, NodeId};
-use crate::redis::keyspace::SLOTS;
 use crate::redis::state::State;
 use crate::redis::wire::Reply;
 
@@ -115,10 +114,13 @@ fn member(state: &State, cluster: &Cluster, node: &Node) -> Reply {
 }
 
 pub(super) fn info(cluster: &Cluster) -> String {
-    let state_of = |slot: u16| cluster.owner(slot).and_then(|id| cluster.nodes.get(id));
-    let owners: Vec<&Node> = (0..SLOTS).filter_map(state_of).collect();
-    let failed = owners.iter().filter(|node| node.is_failed).count();
-    let suspected = owners.iter().filter(|node| node.is_suspected && !node.is_failed).count();
+    let slots_of = |is_meant: &dyn Fn(&Node) -> bool| -> usize {
+        let meant = cluster.nodes.values().filter(|node| is_meant(node));
+        meant.map(|node| cluster.slot_count(&node.id)).sum()
+    };
+    let assigned = slots_of(&|_| true);
+    let failed = slots_of(&|node| node.is_failed);
+    let suspected = slots_of(&|node| node.is_suspected && !node.is_failed);
     let my_epoch =
         cluster.my_master().and_then(|id| cluster.nodes.get(id)).map_or(0, |node| node.config_epoch);
     let mut text = format!(
@@ -126,8 +128,8 @@ pub(super) fn info(cluster: &Cluster) -> String {
          cluster_slots_fail:{failed}\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\ncluster_current_epoch:{}\r\n\
          cluster_my_epoch:{my_epoch}\r\n",
         if cluster.is_ok { "ok" } else { "fail" },
-        owners.len(),
-        owners.len() - failed - suspected,
+        assigned,
+        assigned - failed - suspected,
         cluster.nodes.len(),
         cluster.voters().len(),
         cluster.epoch,

@@ -25,7 +25,7 @@ impl State {
         let Some(node) = cluster.nodes.get(sender) else { return };
         let claimant = if node.is_master { Some(Arc::clone(sender)) } else { node.master.clone() };
         let Some(claimant) = claimant.filter(|id| cluster.nodes.contains_key(id)) else { return };
-        if cluster.ranges_of(&claimant) == message.slots {
+        if cluster.owners.ranges(&claimant) == message.slots {
             return;
         }
         // Somebody else has one of them with a greater epoch: the sender does not know yet.
@@ -53,7 +53,7 @@ impl State {
             return;
         }
         let my_master = cluster.my_master().cloned();
-        let (mut lost, mut was_taken) = (BTreeSet::new(), false);
+        let (mut won, mut lost, mut was_taken) = (Vec::new(), BTreeSet::new(), false);
         for slot in slots_of(ranges) {
             let owner = cluster.owner(slot).cloned();
             if owner.as_ref() == Some(claimant) || cluster.importing.contains_key(&slot) {
@@ -68,7 +68,10 @@ impl State {
             }
             was_taken |= owner.is_some() && owner == my_master;
             cluster.migrating.remove(&slot);
-            cluster.set_owner(slot, Some(Arc::clone(claimant)));
+            won.push(slot);
+        }
+        if !won.is_empty() {
+            cluster.assign(won, Some(claimant));
         }
         // What the sender does not claim any more stays with it until somebody else does.
         let has_none = my_master.is_some_and(|master| cluster.slot_count(&master) == 0);
