@@ -1,4 +1,4 @@
-//! Database servers for simulations: real wire protocols over an embedded SQL engine, as ordinary tokio applications.
+//! Database servers for simulations, as ordinary tokio applications: PostgreSQL and MySQL over an embedded SQL engine, and Redis.
 //!
 //! ```ignore
 //! tokio::sim::host("db", shim_servers::postgres());
@@ -7,6 +7,8 @@
 //!
 //! Owns servers. Must not know the simulation: on a machine of one, their files, clocks, entropy and sockets are that machine's. Invariant: what a client was
 //! told is committed survives what the machine's disk survives.
+//!
+//! Redis has its own lists of what it does not speak: [`mod@redis`].
 //!
 //! # What is real
 //! The protocol (messages by pgwire), authentication (SCRAM-SHA-256, MD5, clear text), TLS by rustls, prepared statements and portals with

@@ -276,7 +276,8 @@ async fn a_failover_on_request_loses_nothing() {
     assert_eq!(text(&mut replica, "GET bar").await, "50");
     until(&mut master, "ROLE", "slave").await;
     until(&mut master, "INFO replication", "master_link_status:up").await;
-    assert!(text(&mut master, "SET bar 1").await.starts_with("MOVED 5061"));
+    let answer = text(&mut master, "SET bar 1").await;
+    assert!(answer.starts_with("MOVED 5061"), "{answer}");
 }
 
 #[tokio::test]
@@ -290,4 +291,108 @@ async fn a_minority_serves_nobody() {
     }
     until(&mut link, "CLUSTER INFO", "cluster_state:fail").await;
     assert_eq!(text(&mut link, "SET bar 2").await, "CLUSTERDOWN The cluster is down");
+}
+
+/// Requests at random that change data of all types; `choose` is given how many choices there are.
+fn random_request(mut choose: impl FnMut(usize) -> usize) -> String {
+    const FORMS: &[&str] = &[
+        "SET s# %",
+        "SET s# % EX 100",
+        "APPEND s# %",
+        "INCR n#",
+        "INCRBYFLOAT f# 0.%",
+        "SETBIT b# % 1",
+        "GETEX s# PX 5000000",
+        "GETDEL s#",
+        "RPUSH l# % %",
+        "LPUSH l# %",
+        "LPOP l# 2",
+        "RPOPLPUSH l# l#",
+        "LREM l# 1 %",
+        "LTRIM l# 0 5",
+        "BLPOP l# l# 0.001",
+        "SADD t# % % %",
+        "SPOP t# 2",
+        "SREM t# %",
+        "SUNIONSTORE t# t# t#",
+        "HSET h# % % % %",
+        "HINCRBY h# % 3",
+        "HDEL h# %",
+        "ZADD z# % m% 1.5 m%",
+        "ZINCRBY z# 0.25 m%",
+        "ZPOPMIN z#",
+        "ZREMRANGEBYRANK z# 0 0",
+        "ZUNIONSTORE z# 2 z# z# WEIGHTS 2 0.5",
+        "XADD x# * % %",
+        "XADD x# MAXLEN 3 * % %",
+        "XGROUP CREATE x# g 0 MKSTREAM",
+        "XREADGROUP GROUP g c% COUNT 2 STREAMS x# >",
+        "XAUTOCLAIM x# g c% 0 0 COUNT 1",
+        "XTRIM x# MAXLEN 2",
+        "EXPIRE l# %00",
+        "PERSIST l#",
+        "RENAME s# s#",
+        "COPY h# h# REPLACE",
+        "DEL z#",
+        "MOVE t# 1",
+    ];
+    let mut line = String::new();
+    for character in FORMS[choose(FORMS.len())].chars() {
+        match character {
+            '#' => line += &choose(3).to_string(),
+            '%' => line += &choose(9).to_string(),
+            other => line.push(other),
+        }
+    }
+    line
+}
+
+/// All data of a server, as DUMP and PEXPIRETIME show them.
+async fn everything(link: &mut Link) -> Vec<String> {
+    let mut shown = Vec::new();
+    for database in 0..2 {
+        ask(link, &format!("SELECT {database}")).await;
+        let keys = ask(link, "KEYS *").await;
+        for key in keys.as_array().expect("an array").iter().filter_map(Reply::as_text) {
+            let (value, expiry) =
+                (ask(link, &format!("DUMP {key}")).await, ask(link, &format!("PEXPIRETIME {key}")).await);
+            shown.push(format!("{database} {key} {value:?} {expiry:?}"));
+        }
+    }
+    ask(link, "SELECT 0").await;
+    shown.sort();
+    shown
+}
+
+#[tokio::test]
+async fn the_journal_makes_the_same_data_again() {
+    let folder = folder("same");
+    let master = start(Redis::new().data_dir(&folder).config("appendfsync", "no")).await;
+    let replica = start(Redis::new().replica_of("127.0.0.1", master.port)).await;
+    let (mut link, mut replica_link) = (master.link().await, replica.link().await);
+    until(&mut replica_link, "INFO replication", "master_link_status:up").await;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut failed = 0;
+    for number in 0..1_000 {
+        let request = random_request(|most| random.usize(0..most));
+        let in_transaction = number % 10 == 0;
+        if in_transaction {
+            ask(&mut link, "MULTI").await;
+        }
+        let reply = ask(&mut link, &request).await;
+        failed += usize::from(reply.as_error().is_some());
+        if in_transaction {
+            ask(&mut link, &random_request(|most| random.usize(0..most))).await;
+            ask(&mut link, "EXEC").await;
+        }
+    }
+    assert!(failed < 400, "{failed} requests were refused");
+    assert_eq!(ask(&mut link, "WAIT 1 5000").await.as_integer(), Some(1));
+    let data = everything(&mut link).await;
+    assert!(data.len() > 10, "{data:?}");
+    assert_eq!(everything(&mut replica_link).await, data);
+    master.kill().await;
+    let again = start(Redis::new().data_dir(&folder)).await;
+    assert_eq!(everything(&mut again.link().await).await, data);
+    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -55,10 +55,8 @@ pub(crate) fn process(state: &mut State, id: u64, args: Vec<Bytes>) {
         }
         Ok(command) => execute(state, id, command, args),
     }
-    if let Some(client) = state.clients.get_mut(&id) {
-        if client.reply_mode == ReplyMode::Skip {
-            client.reply_mode = ReplyMode::On;
-        }
+    if let Some(client) = state.clients.get_mut(&id).filter(|client| client.reply_mode == ReplyMode::Skip) {
+        client.reply_mode = ReplyMode::On;
     }
     state.serve_waiting();
 }
@@ -72,10 +70,8 @@ fn execute(state: &mut State, id: u64, command: &'static Command, args: Vec<Byte
     } else {
         run(state, id, command, args, at, Origin::Client)
     };
-    if let Some(client) = state.clients.get_mut(&id) {
-        if command.name != "asking" {
-            client.is_asking = false;
-        }
+    if let Some(client) = state.clients.get_mut(&id).filter(|_| command.name != "asking") {
+        client.is_asking = false;
     }
     match answer {
         Ok(reply) => state.send_answer(id, &reply),
@@ -141,10 +137,8 @@ fn check(state: &mut State, id: u64, args: &[Bytes]) -> Result<&'static Command,
     };
     let is_write = command.has("write") || (is_exec && queues_write());
     let is_ours = matches!(client.role, Role::Normal);
-    if is_ours && state.cluster.is_some() {
-        if let Some(error) = redirection(state, client, command, args) {
-            return Err(error.into());
-        }
+    if is_ours && let Some(error) = redirection(state, client, command, args) {
+        return Err(error.into());
     }
     if is_write && is_ours && !state.is_replica() && !state.has_enough_replicas() {
         return Err("NOREPLICAS Not enough good replicas to write.".into());

@@ -134,10 +134,10 @@ fn meet(call: &mut Call) -> Answer {
     let now_ms = call.state.steady_ms();
     let name: NodeId = random_name(&mut call.random).into();
     let cluster = call.cluster()?;
-    if cluster.start_handshake(Arc::clone(&name), ip.to_string(), port_number, bus_port, now_ms) {
-        if let Some(node) = cluster.nodes.get_mut(&name) {
-            node.is_to_be_met = true;
-        }
+    if cluster.start_handshake(Arc::clone(&name), ip.to_string(), port_number, bus_port, now_ms)
+        && let Some(node) = cluster.nodes.get_mut(&name)
+    {
+        node.is_to_be_met = true;
     }
     Ok(Reply::OK)
 }

@@ -162,7 +162,7 @@ impl State {
             return;
         };
         let is_failed = cluster.nodes.get(&master).is_some_and(|node| node.is_failed);
-        if (!is_failed && !is_manual) || (is_forbidden && !is_manual) || cluster.slot_count(&master) == 0 {
+        if !(is_manual || (is_failed && !is_forbidden)) || cluster.slot_count(&master) == 0 {
             return;
         }
         let timeout_ms = cluster.timeout_ms;

@@ -240,6 +240,12 @@ fn take_role(state: &mut State, id: &NodeId, message: &Message) {
         return;
     }
     let was_master = node.is_master;
+    // A master loses its slots to a greater epoch only. What says otherwise is from before it became one, and was overtaken
+    // by what came over the other connection.
+    let is_overtaken = message.config_epoch < node.config_epoch && cluster.owners.count(id) > 0;
+    if was_master && is_overtaken {
+        return;
+    }
     if was_master || node.master != master {
         node.is_master = false;
         node.master = master;

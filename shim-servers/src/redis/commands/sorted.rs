@@ -51,10 +51,9 @@ fn add_options(call: &Call) -> Result<(AddOptions, usize), Stop> {
     if options.only_new && options.only_old {
         return Err("ERR XX and NX options at the same time are not compatible".into());
     }
-    if (options.only_greater && options.only_new)
-        || (options.only_less && options.only_new)
-        || (options.only_greater && options.only_less)
-    {
+    let limits =
+        usize::from(options.only_new) + usize::from(options.only_greater) + usize::from(options.only_less);
+    if limits > 1 {
         return Err("ERR GT, LT, and/or NX options at the same time are not compatible".into());
     }
     if options.adds && given > 2 {
