@@ -103,6 +103,8 @@ pub async fn host_cluster(options: impl Fn(usize, Redis) -> Redis) -> Vec<Node> 
 /// A master with two replicas (`redis-1` to `redis-3`) and three sentinels (`sentinel-1` to `sentinel-3`), which know of each
 /// other.
 pub async fn sentinels_of(options: Options) -> Option<Sentinels> {
+    // Servers that start again have to know their role: it is in the file that sentinels let them write.
+    let options = Options { append_only: true, ..options };
     let servers = replicated(options.clone(), 2).await?;
     let mut sentinels = Vec::new();
     for number in 1..=3 {

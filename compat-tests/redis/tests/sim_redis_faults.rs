@@ -406,3 +406,39 @@ async fn a_subscriber_hears_again_after_a_crash() {
     let ended = timeout(Duration::from_secs(5), plain.on_message().next()).await;
     assert!(ended.expect("it ends").is_none());
 }
+
+#[tokio::test]
+async fn a_configuration_that_was_written_survives() {
+    let master = host("master", Redis::new()).await;
+    let node = server(Redis::new().data_dir(DATA).replica_of(&*master.host, master.port)).await;
+    let mut c = connect(&node).await.expect("it connects");
+    for words in [
+        vec!["REPLICAOF", "NO", "ONE"],
+        vec!["CONFIG", "SET", "timeout", "77"],
+        vec!["CONFIG", "SET", "notify-keyspace-events", "KEA"],
+        vec!["CONFIG", "REWRITE"],
+        vec!["CONFIG", "SET", "timeout", "78"],
+    ] {
+        let mut command = redis::Cmd::new();
+        words.iter().for_each(|word| _ = command.arg(*word));
+        assert_eq!(command.query_async::<String>(&mut c).await.expect("it is done"), "OK", "{words:?}");
+    }
+    sim::power_off(HOST);
+    node.start().await;
+    let mut c = connect(&node).await.expect("it connects");
+    let kept: std::collections::BTreeMap<String, String> = cmd("CONFIG")
+        .arg("GET")
+        .arg("timeout")
+        .arg("notify-keyspace-events")
+        .query_async(&mut c)
+        .await
+        .expect("it answers");
+    assert_eq!((kept["timeout"].as_str(), kept.len()), ("77", 2));
+    let flags: BTreeSet<char> = kept["notify-keyspace-events"].chars().collect();
+    assert!(flags.contains(&'K') && flags.contains(&'E'), "{flags:?}");
+    assert_eq!(info(&node, "replication").await.expect("it answers")["role"], "master");
+    let mut memory = connect(&master).await.expect("it connects");
+    let refused =
+        cmd("CONFIG").arg("REWRITE").query_async::<()>(&mut memory).await.expect_err("it has no file");
+    assert_eq!(refused.detail(), Some("The server is running without a config file"));
+}

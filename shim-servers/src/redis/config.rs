@@ -190,6 +190,16 @@ impl Config {
             .collect()
     }
 
+    /// What has another value than its default, and may change.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let may_change =
+            PARAMETERS.iter().filter(|(name, _, kind)| !matches!(kind, Kind::Fixed) && *name != "dir");
+        may_change.filter_map(|(name, default, _)| {
+            let value = self.text(name);
+            (value != *default).then_some((*name, value))
+        })
+    }
+
     /// Sets what may not change while the server runs.
     pub(crate) fn fix(&mut self, name: &'static str, value: impl Into<String>) {
         self.values.insert(name, value.into());

@@ -25,6 +25,7 @@ mod client;
 mod cluster;
 mod commands;
 mod config;
+mod config_file;
 mod connection;
 mod create;
 mod dispatch;
@@ -134,7 +135,7 @@ impl Redis {
         self
     }
 
-    /// Begins as a replica.
+    /// Begins as a replica, until CONFIG REWRITE has written something else into the data folder.
     #[must_use]
     pub fn replica_of(mut self, host: impl Into<String>, port: u16) -> Redis {
         self.replica_of = Some((host.into(), port));
@@ -183,11 +184,15 @@ impl Redis {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let port = listener.local_addr()?.port();
-        let mut state = State::new(port, self.configuration(port)?, u64::from_le_bytes(seed));
+        let (mut config, mut master) = (self.configuration(port)?, self.replica_of);
+        if let Some(folder) = &self.data_dir {
+            master = config_file::read(folder, &mut config, master).await?;
+        }
+        let mut state = State::new(port, config, u64::from_le_bytes(seed));
         if self.is_cluster {
             state.cluster = Some(Box::new(Cluster::new(state.run_id.as_str().into(), port)));
         }
-        if let Some((host, port)) = self.replica_of {
+        if let Some((host, port)) = master {
             state.follow(host, port);
         }
         server::serve(listener, state, self.data_dir, self.write_hook).await

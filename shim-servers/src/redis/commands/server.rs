@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::redis::call::{Answer, Call, SYNTAX, unknown_subcommand, wrong_arity};
 use crate::redis::config::Refused;
+use crate::redis::config_file;
 use crate::redis::dispatch::find_command;
 use crate::redis::numbers::{glob_matches, parse_double};
 use crate::redis::state::now_us;
@@ -37,7 +38,13 @@ pub(crate) fn config(call: &mut Call) -> Answer {
             call.state.stats = Default::default();
             Ok(Reply::OK)
         }
-        "rewrite" if count == 2 => Err("ERR The server is running without a config file".into()),
+        "rewrite" if count == 2 && !call.state.config.is_on("appendonly") => {
+            Err("ERR The server is running without a config file".into())
+        }
+        "rewrite" if count == 2 => match config_file::write(call.state) {
+            Ok(()) => Ok(Reply::OK),
+            Err(error) => Err(format!("ERR Rewriting config file: {error}").into()),
+        },
         "get" | "set" | "resetstat" | "rewrite" => Err(wrong_arity(&format!("config|{subcommand}"))),
         _ => Err(unknown_subcommand("CONFIG", &call.args[1])),
     }
