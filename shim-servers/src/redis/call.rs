@@ -89,7 +89,6 @@ macro_rules! typed {
             }
 
             /// The value of a key, to be changed, if it is there.
-            #[allow(dead_code, reason = "not each type needs each way")]
             pub(crate) fn $write(&mut self, key: &Bytes) -> Result<Option<&mut $type>, Stop> {
                 match self.value_mut(key) {
                     None => Ok(None),

@@ -54,10 +54,7 @@ impl Value {
             Value::String(text) if parse_integer(text).is_some() => "int",
             Value::String(text) if text.len() <= 44 => "embstr",
             Value::String(_) => "raw",
-            Value::List(list) => {
-                let bytes: usize = list.iter().map(|item| item.len() + 11).sum();
-                if bytes <= 8192 { "listpack" } else { "quicklist" }
-            }
+            Value::List(_) => "quicklist",
             Value::Set(set) if is_integers(set) => "intset",
             Value::Set(_) => "hashtable",
             Value::Hash(hash) => {

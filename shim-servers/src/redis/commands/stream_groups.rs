@@ -281,7 +281,6 @@ pub(crate) fn xclaim(call: &mut Call) -> Answer {
     if let Some(last_id) = claim.last_id {
         group.last_id = group.last_id.max(last_id);
     }
-    group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
     let mut claimed = Vec::new();
     for id in ids {
         let Some(fields) = stream.entries.get(&id) else {
@@ -301,6 +300,8 @@ pub(crate) fn xclaim(call: &mut Call) -> Answer {
         let deliveries = claim.deliveries.unwrap_or(old.deliveries + u64::from(!claim.only_ids));
         let pending = Pending { consumer: consumer.clone(), delivered_ms: claim.delivered_ms, deliveries };
         group.pending.insert(id, pending);
+        // A consumer comes to be with the first entry that it gets.
+        group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
         claimed.push(if claim.only_ids { id.to_string().into() } else { show(id, fields) });
     }
     stream.groups.insert(name, group);
@@ -330,7 +331,6 @@ pub(crate) fn xautoclaim(call: &mut Call) -> Answer {
     let group = call.stream(&key)?.and_then(|stream| stream.groups.get(&name)).cloned();
     let mut group = group.ok_or_else(|| no_group(&key, &name, ""))?;
     let Some(stream) = call.stream_mut(&key)? else { return Ok(Reply::Array(Vec::new())) };
-    group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
     let candidates: Vec<StreamId> = group.pending.range(start..).map(|(id, _)| *id).collect();
     let (mut claimed, mut deleted, mut next) = (Vec::new(), Vec::new(), StreamId::ZERO);
     let mut attempts = count.saturating_mul(10);
@@ -352,6 +352,7 @@ pub(crate) fn xautoclaim(call: &mut Call) -> Answer {
         pending.consumer = consumer.clone();
         pending.delivered_ms = now_ms;
         pending.deliveries += u64::from(!only_ids);
+        group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
         claimed.push(if only_ids { id.to_string().into() } else { show(id, fields) });
     }
     stream.groups.insert(name, group);
