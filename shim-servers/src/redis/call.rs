@@ -253,6 +253,14 @@ impl Call<'_> {
         self.state.notify(database, class, event, key);
     }
 
+    /// As [`Call::changed`], for a change of which a transaction that watches the key need not know: one of a stream's groups.
+    pub(crate) fn groups_changed(&mut self, event: &str, key: &Bytes) {
+        self.changes += 1;
+        let database = self.at.database;
+        self.state.waiting.key_changed(database, key);
+        self.state.notify(database, 't', event, key);
+    }
+
     /// As [`Call::changed`], for a collection that may have become empty.
     pub(crate) fn shrunk(&mut self, class: char, event: &str, key: &Bytes) {
         self.changed(class, event, key);

@@ -132,6 +132,8 @@ impl SortedSet {
 
     /// Sets a member's score, and says which one it had.
     pub(crate) fn insert(&mut self, member: Bytes, score: f64) -> Option<f64> {
+        // A small set of Redis's keeps whole numbers as integers, which have no negative zero.
+        let score = score + 0.0;
         let old = self.scores.insert(member.clone(), score);
         if let Some(old) = old {
             self.order.remove(&(Score(old), member.clone()));

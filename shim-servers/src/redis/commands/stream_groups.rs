@@ -83,7 +83,11 @@ fn create(call: &mut Call) -> Answer {
         return Err("BUSYGROUP Consumer Group name already exists".into());
     }
     stream.groups.insert(name, Group { last_id, entries_read, ..Group::default() });
-    call.changed('t', "xgroup-create", &key);
+    if is_there {
+        call.groups_changed("xgroup-create", &key);
+    } else {
+        call.changed('t', "xgroup-create", &key);
+    }
     Ok(Reply::OK)
 }
 
@@ -104,7 +108,7 @@ fn set_id(call: &mut Call) -> Answer {
     let group = group(call, &key, &name)?;
     group.last_id = last_id;
     group.entries_read = entries_read;
-    call.changed('t', "xgroup-setid", &key);
+    call.groups_changed("xgroup-setid", &key);
     Ok(Reply::OK)
 }
 
@@ -114,7 +118,7 @@ fn destroy(call: &mut Call) -> Answer {
     if stream.groups.remove(&name).is_none() {
         return Ok(0.into());
     }
-    call.changed('t', "xgroup-destroy", &key);
+    call.groups_changed("xgroup-destroy", &key);
     Ok(1.into())
 }
 
@@ -126,7 +130,7 @@ fn create_consumer(call: &mut Call) -> Answer {
         return Ok(0.into());
     }
     group.consumers.insert(consumer, Consumer { seen_ms: now_ms });
-    call.changed('t', "xgroup-createconsumer", &key);
+    call.groups_changed("xgroup-createconsumer", &key);
     Ok(1.into())
 }
 
@@ -139,7 +143,7 @@ fn delete_consumer(call: &mut Call) -> Answer {
     }
     group.pending.retain(|_, pending| pending.consumer != consumer);
     let lost = before - group.pending.len();
-    call.changed('t', "xgroup-delconsumer", &key);
+    call.groups_changed("xgroup-delconsumer", &key);
     Ok(lost.into())
 }
 
@@ -154,7 +158,7 @@ pub(crate) fn xack(call: &mut Call) -> Answer {
         done += usize::from(group.pending.remove(&id).is_some());
     }
     if done > 0 {
-        call.changed('t', "xack", &key);
+        call.groups_changed("xack", &key);
     }
     Ok(done.into())
 }
@@ -305,7 +309,7 @@ pub(crate) fn xclaim(call: &mut Call) -> Answer {
         claimed.push(if claim.only_ids { id.to_string().into() } else { show(id, fields) });
     }
     stream.groups.insert(name, group);
-    call.changed('t', "xclaim", &key);
+    call.groups_changed("xclaim", &key);
     Ok(Reply::Array(claimed))
 }
 
@@ -356,6 +360,6 @@ pub(crate) fn xautoclaim(call: &mut Call) -> Answer {
         claimed.push(if only_ids { id.to_string().into() } else { show(id, fields) });
     }
     stream.groups.insert(name, group);
-    call.changed('t', "xautoclaim", &key);
+    call.groups_changed("xautoclaim", &key);
     Ok(Reply::Array(vec![next.to_string().into(), Reply::Array(claimed), Reply::Array(deleted)]))
 }
