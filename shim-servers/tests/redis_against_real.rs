@@ -164,4 +164,42 @@ const SCRIPTS: &[&str] = &[
 async fn replies_are_those_of_the_real_server() {
     compare(SCRIPTS, "HELLO 2").await;
     compare(SCRIPTS, "HELLO 3").await;
+    for seed in 0..4 {
+        let script = random_script(seed, 3_000);
+        compare(&[&script], "HELLO 3").await;
+    }
+}
+
+/// Requests at random, on few keys of all types; none of them has an answer by chance or by the clock.
+fn random_script(seed: u64, count: usize) -> String {
+    #[rustfmt::skip]
+    const FORMS: &[&str] = &[
+        "SET k# %", "SET k# % NX", "SET k# % XX GET", "GET k#", "GETRANGE k# -% %", "SETRANGE k# % ab", "APPEND k# %", "INCRBY k# -%",
+        "DECR k#", "STRLEN k#", "SETBIT k# % 1", "BITCOUNT k# -% %", "BITPOS k# 0 %", "GETSET k# %", "MSETNX k# % k# %", "BITOP XOR k# k# k#",
+        "INCRBYFLOAT k# 0.%", "LPUSH k# % %", "RPUSH k# % % %", "LPOP k# %", "RPOP k#", "LRANGE k# -% %", "LINDEX k# -%", "LSET k# % x",
+        "LINSERT k# BEFORE % %", "LREM k# -% %", "LTRIM k# % -%", "LPOS k# % RANK -1 COUNT 0", "LMOVE k# k# LEFT RIGHT", "LMPOP 2 k# k# LEFT",
+        "SADD k# % % %", "SREM k# %", "SISMEMBER k# %", "SMEMBERS k#", "SINTER k# k#", "SDIFF k# k#", "SINTERCARD 2 k# k# LIMIT %",
+        "SUNIONSTORE k# k# k#", "SMOVE k# k# %", "SCARD k#", "HSET k# % %", "HGET k# %", "HDEL k# %", "HGETALL k#", "HINCRBY k# % %",
+        "HLEN k#", "HMGET k# % %", "HSETNX k# % %", "ZADD k# % m% 1.% m%", "ZADD k# GT CH % m%", "ZINCRBY k# -0.% m%", "ZRANGE k# -% % WITHSCORES",
+        "ZRANGE k# (% +inf BYSCORE LIMIT 1 %", "ZREVRANGEBYSCORE k# % -%", "ZRANK k# m%", "ZCOUNT k# -% (%", "ZREM k# m%", "ZPOPMIN k# %",
+        "ZUNIONSTORE k# 2 k# k# WEIGHTS 2 %", "ZINTER 2 k# k# AGGREGATE MAX WITHSCORES", "ZDIFFSTORE k# 2 k# k#", "ZREMRANGEBYRANK k# % -%",
+        "ZREMRANGEBYSCORE k# (% %", "XADD k# MAXLEN % % a b", "XADD k# %-* a b", "XRANGE k# % + COUNT 2", "XDEL k# %-1", "XLEN k#", "XTRIM k# MINID %",
+        "XREAD COUNT 2 STREAMS k# %", "XGROUP CREATE k# g % MKSTREAM", "XREADGROUP GROUP g c% COUNT 1 STREAMS k# >", "XREADGROUP GROUP g c% STREAMS k# 0",
+        "XACK k# g %-1", "XPENDING k# g", "XGROUP DELCONSUMER k# g c%", "XCLAIM k# g c% 0 %-1 JUSTID", "XAUTOCLAIM k# g c% 0 0 COUNT 2", "XINFO GROUPS k#",
+        "XINFO STREAM k#", "DEL k#", "RENAME k# k#", "COPY k# k#", "TYPE k#", "EXISTS k# k#", "PERSIST k#", "TTL k#", "EXPIRE k# 1000 LT",
+        "MULTI", "EXEC", "DISCARD", "WATCH k#", "UNWATCH",
+    ];
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut script = String::new();
+    for _ in 0..count {
+        for character in FORMS[random.usize(0..FORMS.len())].chars() {
+            match character {
+                '#' => script += &random.usize(0..12).to_string(),
+                '%' => script += &random.usize(0..10).to_string(),
+                other => script.push(other),
+            }
+        }
+        script.push('\n');
+    }
+    script
 }

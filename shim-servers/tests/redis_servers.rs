@@ -396,3 +396,42 @@ async fn the_journal_makes_the_same_data_again() {
     assert_eq!(everything(&mut again.link().await).await, data);
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+#[tokio::test]
+async fn an_old_master_comes_back_as_a_replica() {
+    let root = folder("back");
+    let options = |number: usize| {
+        let folder = root.join(number.to_string());
+        Redis::new().cluster().config("cluster-node-timeout", "500").data_dir(folder)
+    };
+    let mut nodes = Vec::new();
+    for number in 0..6 {
+        nodes.push(start(options(number)).await);
+    }
+    let servers: Vec<(&str, u16)> = nodes.iter().map(|node| ("127.0.0.1", node.port)).collect();
+    create_cluster(&servers, 1).await.expect("they agree");
+    let mut first = nodes[0].link().await;
+    let name = text(&mut first, "CLUSTER MYID").await;
+    assert_eq!(text(&mut first, "SET bar 1").await, "OK");
+    let old = nodes.remove(0);
+    let port = old.port;
+    old.kill().await;
+    let mut replica = nodes[2].link().await;
+    until(&mut replica, "ROLE", "master").await;
+    until(&mut replica, "SET bar 2", "OK").await;
+    let listener = loop {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => break listener,
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let back = start_on(listener, options(0));
+    let mut link = back.link().await;
+    assert_eq!(text(&mut link, "CLUSTER MYID").await, name);
+    until(&mut link, "ROLE", "slave").await;
+    until(&mut link, "INFO replication", "master_link_status:up").await;
+    ask(&mut link, "READONLY").await;
+    until(&mut link, "GET bar", "2").await;
+    until(&mut replica, "INFO replication", "connected_slaves:1").await;
+    let _ = std::fs::remove_dir_all(&root);
+}

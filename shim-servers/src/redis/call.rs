@@ -89,7 +89,6 @@ macro_rules! typed {
             }
 
             /// The value of a key, to be changed, if it is there.
-            #[allow(dead_code, reason = "not each type needs each way")]
             pub(crate) fn $write(&mut self, key: &Bytes) -> Result<Option<&mut $type>, Stop> {
                 match self.value_mut(key) {
                     None => Ok(None),
@@ -252,6 +251,14 @@ impl Call<'_> {
         self.state.touch_watched(database, key);
         self.state.waiting.key_changed(database, key);
         self.state.notify(database, class, event, key);
+    }
+
+    /// As [`Call::changed`], for a change of which a transaction that watches the key need not know: one of a stream's groups.
+    pub(crate) fn groups_changed(&mut self, event: &str, key: &Bytes) {
+        self.changes += 1;
+        let database = self.at.database;
+        self.state.waiting.key_changed(database, key);
+        self.state.notify(database, 't', event, key);
     }
 
     /// As [`Call::changed`], for a collection that may have become empty.

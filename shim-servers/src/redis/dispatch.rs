@@ -190,6 +190,9 @@ pub(crate) fn abort(state: &mut State, id: u64) -> Option<Transaction> {
 fn exec(state: &mut State, id: u64, at: Circumstances) -> Answer {
     let is_broken = state.watches_expired(id);
     let Some(client) = state.clients.get_mut(&id) else { return Err("ERR no client".into()) };
+    if client.transaction.is_none() {
+        return Err("ERR EXEC without MULTI".into());
+    }
     let is_stale = client.is_stale || is_broken;
     let Some(transaction) = abort(state, id) else { return Err("ERR EXEC without MULTI".into()) };
     if transaction.is_aborted {

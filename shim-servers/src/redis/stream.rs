@@ -96,9 +96,10 @@ impl Stream {
         if self.entries_added == 0 {
             return Some(0);
         }
-        let is_whole = self.max_deleted_id == StreamId::ZERO
-            || self.entries.keys().next().is_none_or(|first| *first > self.max_deleted_id);
-        if let Some(read) = group.entries_read.filter(|_| is_whole || group.last_id > self.max_deleted_id) {
+        let has_gap = !self.entries.is_empty()
+            && self.max_deleted_id != StreamId::ZERO
+            && group.last_id <= self.max_deleted_id;
+        if let Some(read) = group.entries_read.filter(|_| !has_gap) {
             return Some(self.entries_added.saturating_sub(read));
         }
         self.read_until(group.last_id).map(|read| self.entries_added - read)
@@ -111,10 +112,7 @@ impl Stream {
             return Some(0);
         }
         let length = self.entries.len() as u64;
-        if length == 0 && id < self.last_id {
-            return None;
-        }
-        if id == self.last_id {
+        if id == self.last_id || (length == 0 && id < self.last_id) {
             return Some(added);
         }
         if id > self.last_id {

@@ -54,10 +54,7 @@ impl Value {
             Value::String(text) if parse_integer(text).is_some() => "int",
             Value::String(text) if text.len() <= 44 => "embstr",
             Value::String(_) => "raw",
-            Value::List(list) => {
-                let bytes: usize = list.iter().map(|item| item.len() + 11).sum();
-                if bytes <= 8192 { "listpack" } else { "quicklist" }
-            }
+            Value::List(_) => "quicklist",
             Value::Set(set) if is_integers(set) => "intset",
             Value::Set(_) => "hashtable",
             Value::Hash(hash) => {
@@ -135,6 +132,8 @@ impl SortedSet {
 
     /// Sets a member's score, and says which one it had.
     pub(crate) fn insert(&mut self, member: Bytes, score: f64) -> Option<f64> {
+        // A small set of Redis's keeps whole numbers as integers, which have no negative zero.
+        let score = score + 0.0;
         let old = self.scores.insert(member.clone(), score);
         if let Some(old) = old {
             self.order.remove(&(Score(old), member.clone()));

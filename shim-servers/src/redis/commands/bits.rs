@@ -64,10 +64,10 @@ fn bits(call: &Call, index: usize, length: usize) -> Result<Option<(usize, usize
 
 pub(crate) fn bitcount(call: &mut Call) -> Answer {
     let key = call.arg(1);
+    let Some(content) = call.string(&key)?.cloned() else { return Ok(0.into()) };
     if call.args.len() == 3 || call.args.len() > 5 {
         return Err(SYNTAX.into());
     }
-    let content = call.string(&key)?.cloned().unwrap_or_default();
     let found = bits(call, 2, content.len())?;
     let count = found.map_or(0, |(from, to)| (from..to).filter(|offset| bit(&content, *offset) == 1).count());
     Ok(count.into())

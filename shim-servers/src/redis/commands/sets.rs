@@ -55,6 +55,9 @@ pub(crate) fn smembers(call: &mut Call) -> Answer {
 
 pub(crate) fn smove(call: &mut Call) -> Answer {
     let (from, to, member) = (call.arg(1), call.arg(2), call.arg(3));
+    if !call.is_there(&from) {
+        return Ok(0.into());
+    }
     call.set(&to)?;
     let Some(set) = call.set_mut(&from)? else { return Ok(0.into()) };
     if from == to {

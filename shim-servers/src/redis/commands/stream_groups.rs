@@ -83,7 +83,11 @@ fn create(call: &mut Call) -> Answer {
         return Err("BUSYGROUP Consumer Group name already exists".into());
     }
     stream.groups.insert(name, Group { last_id, entries_read, ..Group::default() });
-    call.changed('t', "xgroup-create", &key);
+    if is_there {
+        call.groups_changed("xgroup-create", &key);
+    } else {
+        call.changed('t', "xgroup-create", &key);
+    }
     Ok(Reply::OK)
 }
 
@@ -104,7 +108,7 @@ fn set_id(call: &mut Call) -> Answer {
     let group = group(call, &key, &name)?;
     group.last_id = last_id;
     group.entries_read = entries_read;
-    call.changed('t', "xgroup-setid", &key);
+    call.groups_changed("xgroup-setid", &key);
     Ok(Reply::OK)
 }
 
@@ -114,7 +118,7 @@ fn destroy(call: &mut Call) -> Answer {
     if stream.groups.remove(&name).is_none() {
         return Ok(0.into());
     }
-    call.changed('t', "xgroup-destroy", &key);
+    call.groups_changed("xgroup-destroy", &key);
     Ok(1.into())
 }
 
@@ -126,7 +130,7 @@ fn create_consumer(call: &mut Call) -> Answer {
         return Ok(0.into());
     }
     group.consumers.insert(consumer, Consumer { seen_ms: now_ms });
-    call.changed('t', "xgroup-createconsumer", &key);
+    call.groups_changed("xgroup-createconsumer", &key);
     Ok(1.into())
 }
 
@@ -139,7 +143,7 @@ fn delete_consumer(call: &mut Call) -> Answer {
     }
     group.pending.retain(|_, pending| pending.consumer != consumer);
     let lost = before - group.pending.len();
-    call.changed('t', "xgroup-delconsumer", &key);
+    call.groups_changed("xgroup-delconsumer", &key);
     Ok(lost.into())
 }
 
@@ -154,7 +158,7 @@ pub(crate) fn xack(call: &mut Call) -> Answer {
         done += usize::from(group.pending.remove(&id).is_some());
     }
     if done > 0 {
-        call.changed('t', "xack", &key);
+        call.groups_changed("xack", &key);
     }
     Ok(done.into())
 }
@@ -281,7 +285,6 @@ pub(crate) fn xclaim(call: &mut Call) -> Answer {
     if let Some(last_id) = claim.last_id {
         group.last_id = group.last_id.max(last_id);
     }
-    group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
     let mut claimed = Vec::new();
     for id in ids {
         let Some(fields) = stream.entries.get(&id) else {
@@ -301,10 +304,12 @@ pub(crate) fn xclaim(call: &mut Call) -> Answer {
         let deliveries = claim.deliveries.unwrap_or(old.deliveries + u64::from(!claim.only_ids));
         let pending = Pending { consumer: consumer.clone(), delivered_ms: claim.delivered_ms, deliveries };
         group.pending.insert(id, pending);
+        // A consumer comes to be with the first entry that it gets.
+        group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
         claimed.push(if claim.only_ids { id.to_string().into() } else { show(id, fields) });
     }
     stream.groups.insert(name, group);
-    call.changed('t', "xclaim", &key);
+    call.groups_changed("xclaim", &key);
     Ok(Reply::Array(claimed))
 }
 
@@ -330,7 +335,6 @@ pub(crate) fn xautoclaim(call: &mut Call) -> Answer {
     let group = call.stream(&key)?.and_then(|stream| stream.groups.get(&name)).cloned();
     let mut group = group.ok_or_else(|| no_group(&key, &name, ""))?;
     let Some(stream) = call.stream_mut(&key)? else { return Ok(Reply::Array(Vec::new())) };
-    group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
     let candidates: Vec<StreamId> = group.pending.range(start..).map(|(id, _)| *id).collect();
     let (mut claimed, mut deleted, mut next) = (Vec::new(), Vec::new(), StreamId::ZERO);
     let mut attempts = count.saturating_mul(10);
@@ -352,9 +356,10 @@ pub(crate) fn xautoclaim(call: &mut Call) -> Answer {
         pending.consumer = consumer.clone();
         pending.delivered_ms = now_ms;
         pending.deliveries += u64::from(!only_ids);
+        group.consumers.entry(consumer.clone()).or_default().seen_ms = now_ms;
         claimed.push(if only_ids { id.to_string().into() } else { show(id, fields) });
     }
     stream.groups.insert(name, group);
-    call.changed('t', "xautoclaim", &key);
+    call.groups_changed("xautoclaim", &key);
     Ok(Reply::Array(vec![next.to_string().into(), Reply::Array(claimed), Reply::Array(deleted)]))
 }

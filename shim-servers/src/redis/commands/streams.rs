@@ -106,9 +106,6 @@ fn new_id(call: &Call, text: &[u8], last: StreamId, is_empty_key: bool) -> Resul
         };
     }
     let id = full_id(text, 0)?;
-    if id == StreamId::ZERO {
-        return Err("ERR The ID specified in XADD must be greater than 0-0".into());
-    }
     if id <= last { Err(too_small.into()) } else { Ok(id) }
 }
 
@@ -130,12 +127,13 @@ pub(crate) fn xadd(call: &mut Call) -> Answer {
     }
     let id_text = call.arg(index);
     let is_automatic = id_text.as_ref() == b"*" || id_text.ends_with(b"-*");
-    if !is_automatic && !call.ends_at(index) {
-        full_id(&id_text, 0)?;
-    }
+    let is_zero = !is_automatic && !call.ends_at(index) && full_id(&id_text, 0)? == StreamId::ZERO;
     let fields = call.args_from(index + 1);
     if fields.is_empty() || !fields.len().is_multiple_of(2) {
         return Err(wrong_arity("xadd"));
+    }
+    if is_zero {
+        return Err("ERR The ID specified in XADD must be greater than 0-0".into());
     }
     let last = match call.stream(&key)? {
         Some(stream) => Some(stream.last_id),
