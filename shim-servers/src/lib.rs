@@ -23,11 +23,11 @@
 //!   two open transactions from one task waits for ever. `SKIP LOCKED` finds all rows locked while another transaction writes, `NOWAIT` fails with `55P03`.
 //! * Time zones other than UTC, encodings other than UTF-8, collations other than `C`, `DateStyle` other than ISO.
 //! * Functions, procedures, triggers, rules, `DO`, roles and privileges, row security, policies, domains, composite and range types, inheritance, partitions,
-//!   tablespaces, materialized views, temporary tables, large objects, full-text search, geometric and network types, `xml`, `money`, `bit`.
-//! * `CREATE TABLE AS`, `SELECT INTO`, `CREATE TABLE … LIKE`, `MERGE`, data-modifying statements in `WITH`, writing to views, `LATERAL` subqueries, `GROUPING SETS`,
+//!   tablespaces, materialized views, large objects, full-text search, geometric and network types, `xml`, `money`, `bit`.
+//! * `SELECT INTO`, `CREATE TABLE … LIKE`, `MERGE`, data-modifying statements in `WITH`, writing to views, `LATERAL` subqueries, `GROUPING SETS`,
 //!   `TABLESAMPLE`, named windows, `sum` and `avg` of exact numbers as window functions, `ANY` and `ALL` of subqueries but for `= ANY` and `<> ALL`.
-//! * SQL cursors (`DECLARE`, `FETCH`), `PREPARE` and `EXECUTE` as statements, two-phase commit, replication, `EXPLAIN`, COPY of files and in binary.
-//! * Arrays of more than one dimension, slices of arrays, `NaN` and infinite numerics, `NaN` floats, infinite dates, years before 1.
+//! * SQL cursors (`DECLARE`, `FETCH`), `PREPARE` and `EXECUTE` as statements, two-phase commit, replication, `EXPLAIN`, COPY of files
+//! * Arrays of more than one dimension, slices of arrays, `NaN` and infinite numerics, `NaN` floats, years before 1.
 //! * A view is planned anew by its text wherever it is used, so that dropping what it needs is not refused; it fails when it is used.
 //! * In a `GROUP BY`, only plain columns of the select list are checked for `42803`.
 //! * `regexp` functions have the syntax of the crate regex, and no back-references.

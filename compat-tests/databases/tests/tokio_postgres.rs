@@ -2,15 +2,16 @@
 //!
 //! Owns no rule of its own. Must not know the world. Invariant: everything that is asserted here is true of a real server too.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bb8_postgres::PostgresConnectionManager;
 use chrono::{DateTime, TimeZone, Utc};
 use compat_databases::{Server, Wishes, postgres, postgres_with};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future, pin_mut, stream};
+use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutStream};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Timestamp, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, IsolationLevel, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
@@ -115,6 +116,23 @@ async fn portals_give_rows_in_portions() {
 }
 
 #[tokio::test]
+async fn a_portal_between_two_portions_is_not_cancelled() {
+    let Some(server) = postgres().await else { return };
+    let mut client = connect(&server).await;
+    let token = client.cancel_token();
+    let transaction = client.transaction().await.expect("a transaction");
+    let statement =
+        transaction.prepare("SELECT n FROM generate_series(1, 100000) AS n").await.expect("a statement");
+    let portal = transaction.bind(&statement, &[]).await.expect("a portal");
+    assert_eq!(transaction.query_portal(&portal, 10).await.expect("rows").len(), 10);
+    // No statement runs, so there is nothing to cancel.
+    token.cancel_query(NoTls).await.expect("asked");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(transaction.query_portal(&portal, 0).await.expect("rows").len(), 99_990);
+    transaction.commit().await.expect("done");
+}
+
+#[tokio::test]
 async fn requests_are_pipelined() {
     let Some(server) = postgres().await else { return };
     let client = connect(&server).await;
@@ -174,6 +192,83 @@ async fn copy_and_cancel() {
     });
     assert_eq!(slept.expect_err("it was cancelled").code(), Some(&SqlState::QUERY_CANCELED));
     client.batch_execute("SELECT 1").await.expect("it lives on");
+}
+
+#[tokio::test]
+async fn copy_in_binary() {
+    let Some(server) = postgres().await else { return };
+    let client = connect(&server).await;
+    client
+        .batch_execute("CREATE TEMPORARY TABLE points (id INT, t TEXT, at TIMESTAMPTZ)")
+        .await
+        .expect("made");
+    let sink = client.copy_in("COPY points FROM STDIN BINARY").await.expect("a copy");
+    let types = [Type::INT4, Type::TEXT, Type::TIMESTAMPTZ];
+    let writer = BinaryCopyInWriter::new(sink, &types);
+    pin_mut!(writer);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for i in 0..1_000_i32 {
+        let text = (i % 3 != 0).then(|| format!("point {i}"));
+        writer.as_mut().write(&[&i, &text, &(start + Duration::from_secs(i as u64))]).await.expect("a row");
+    }
+    assert_eq!(writer.finish().await.expect("finished"), 1_000);
+    let out = client.copy_out("COPY (SELECT * FROM points ORDER BY id) TO STDOUT (FORMAT binary)");
+    let rows = BinaryCopyOutStream::new(out.await.expect("a copy"), &types);
+    let rows: Vec<_> = rows.try_collect().await.expect("rows");
+    assert_eq!(rows.len(), 1_000);
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(row.get::<i32>(0), i as i32);
+        assert_eq!(row.get::<Option<&str>>(1).is_some(), i % 3 != 0);
+        assert_eq!(row.get::<SystemTime>(2), start + Duration::from_secs(i as u64));
+    }
+    let sink = client.copy_in("COPY points (id) FROM STDIN BINARY").await.expect("a copy");
+    pin_mut!(sink);
+    sink.send(bytes_of("no such file")).await.expect("sent");
+    let error = sink.finish().await.expect_err("it is no file of this format");
+    assert_eq!(error.code(), Some(&SqlState::BAD_COPY_FILE_FORMAT));
+}
+
+#[tokio::test]
+async fn values_beyond_all_others() {
+    let Some(server) = postgres().await else { return };
+    let client = connect(&server).await;
+    let row = client
+        .query_one(
+            "SELECT 'infinity'::timestamptz, '-infinity'::date, 'infinity'::timestamp > now(), \
+             ('infinity'::date)::timestamp::text, ('infinity'::timestamptz + interval '1 day')::text",
+            &[],
+        )
+        .await
+        .expect("a row");
+    assert_eq!(row.get::<_, Timestamp<SystemTime>>(0), Timestamp::PosInfinity);
+    assert!(row.get::<_, bool>(2));
+    assert_eq!((row.get::<_, &str>(3), row.get::<_, &str>(4)), ("infinity", "infinity"));
+    let number: i64 = client.query_one("SELECT txid_current()", &[]).await.expect("a row").get(0);
+    let next: i64 = client.query_one("SELECT txid_current()", &[]).await.expect("a row").get(0);
+    assert!(next > number);
+}
+
+#[tokio::test]
+async fn a_portal_at_its_end_has_no_more_rows() {
+    let Some(server) = postgres().await else { return };
+    let mut client = connect(&server).await;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::Serializable)
+        .read_only(true)
+        .deferrable(true)
+        .start()
+        .await
+        .expect("a transaction");
+    let statement =
+        transaction.prepare("SELECT n FROM generate_series(1, 5) AS n").await.expect("a statement");
+    let portal = transaction.bind(&statement, &[]).await.expect("a portal");
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        counts.push(transaction.query_portal(&portal, 2).await.expect("rows").len());
+    }
+    assert_eq!(counts, [2, 2, 1, 0]);
+    transaction.commit().await.expect("done");
 }
 
 fn bytes_of(text: &'static str) -> bytes::Bytes {
@@ -243,6 +338,30 @@ async fn deadpool_recycles_and_times_out() {
     let cached = third.prepare_cached("SELECT $1::int + 1").await.expect("a statement");
     assert_eq!(third.query_one(&cached, &[&41_i32]).await.expect("a row").get::<_, i32>(0), 42);
     assert_eq!(pool.status().size, 2);
+}
+
+#[tokio::test]
+async fn deadpool_cleans_what_it_recycles() {
+    let Some(server) = postgres().await else { return };
+    let config: Config = server.url().parse().expect("a url");
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Clean });
+    let pool = Pool::builder(manager).max_size(1).build().expect("a pool");
+    let client = pool.get().await.expect("a connection");
+    let number: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
+    let cached = client.prepare_cached("SELECT $1::int + 1").await.expect("a statement");
+    let left = "CREATE TEMP TABLE scratch (n INT); SET statement_timeout = 5000; SELECT pg_advisory_lock(7)";
+    client.batch_execute(left).await.expect("left behind");
+    drop(client);
+    let client = pool.get().await.expect("a connection");
+    let again: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
+    assert_eq!(number, again, "it is the same one");
+    assert_eq!(client.query_one(&cached, &[&41_i32]).await.expect("a row").get::<_, i32>(0), 42);
+    let timeout: String = client.query_one("SHOW statement_timeout", &[]).await.expect("a row").get(0);
+    assert_eq!(timeout, "0");
+    client.batch_execute("SELECT * FROM scratch").await.expect_err("the table is gone");
+    let held: bool = client.query_one("SELECT pg_advisory_unlock(7)", &[]).await.expect("a row").get(0);
+    assert!(!held, "the lock was given back");
 }
 
 #[tokio::test]

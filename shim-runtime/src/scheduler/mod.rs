@@ -77,7 +77,7 @@ enum Picked {
     Stall(Stall),
 }
 
-/// The loop itself, inside a real current-thread runtime, whose cooperative budget the tasks spend.
+/// The loop itself, polled through the handle of the thread's real runtime, whose cooperative budget the tasks spend.
 /// `None` where the calling stand-in was retired.
 fn run_loop<R>(
     shared: &Arc<Shared>,
@@ -107,7 +107,7 @@ fn run_loop<R>(
                 Step::Stalled(Stall::Deadlock) if foreign::wait(shared) => continue,
                 Step::Stalled(stall) => return Poll::Ready(Err(Stalled::new(shared, stall))),
             }
-            // Each poll begins with a fresh budget: the real scheduler gives one whenever it polls this, and
+            // Each poll begins with a fresh budget: the real `block_on` gives one whenever it polls this, and
             // calls the wakers of tasks whose budget is spent, which real primitives hand to it.
             real_cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::temporary::TEMPORARY;
 use super::types::SqlType;
 
 /// The number of the first object that a user makes.
@@ -51,6 +52,21 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// What its rows must fulfil, without NOT NULL.
     pub constraints: Vec<Constraint>,
+    /// What a commit does to it, if it is temporary.
+    #[serde(default)]
+    pub on_commit: OnCommit,
+}
+
+/// What a commit does to a temporary table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnCommit {
+    /// Nothing.
+    #[default]
+    PreserveRows,
+    /// It is empty afterwards.
+    DeleteRows,
+    /// It is gone afterwards.
+    Drop,
 }
 
 /// What a relation is.
@@ -293,6 +309,11 @@ impl Relation {
         sqlite_name(&self.key())
     }
 
+    /// Whether one session alone has it.
+    pub fn is_temporary(&self) -> bool {
+        self.schema == TEMPORARY
+    }
+
     /// The column of a name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
@@ -350,7 +371,8 @@ impl Relation {
                 Constraint::PrimaryKey { .. } | Constraint::Unique { .. } => {}
             }
         }
-        format!("CREATE TABLE {} ({})", quote(&self.sqlite_name()), parts.join(", "))
+        let temporary = if self.is_temporary() { "TEMP " } else { "" };
+        format!("CREATE {temporary}TABLE {} ({})", quote(&self.sqlite_name()), parts.join(", "))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ const PACE_STEPS: std::ffi::c_int = 20_000;
 
 /// What that many steps take, about as on a machine of today.
 const PACE: Duration = Duration::from_micros(200);
+
+/// The number of the first transaction that is numbered; those before it made the database.
+const FIRST_TRANSACTION: i64 = 700;
 
 const SYSTEM_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS __catalog (id INTEGER PRIMARY KEY CHECK (id = 0), body TEXT NOT NULL);
@@ -69,6 +72,7 @@ pub struct Database {
     /// The server that it belongs to.
     pub cluster: std::sync::Weak<Cluster>,
     pub(crate) commit_hook: Option<CommitHook>,
+    last_transaction: AtomicI64,
 }
 
 impl Cluster {
@@ -149,6 +153,7 @@ impl Cluster {
             channels: Channels::default(),
             cluster: Arc::downgrade(self),
             commit_hook: self.commit_hook.clone(),
+            last_transaction: AtomicI64::new(FIRST_TRANSACTION),
         });
         self.with(|databases| databases.insert(name.to_owned(), database));
         Ok(())
@@ -245,6 +250,10 @@ impl Database {
     /// What is committed.
     pub fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.catalog.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn next_transaction(&self) -> i64 {
+        self.last_transaction.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn publish_catalog(&self, catalog: Arc<Catalog>) {

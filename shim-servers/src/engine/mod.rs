@@ -15,6 +15,7 @@ mod schema;
 mod sequences;
 mod session;
 mod shared;
+mod temporary;
 mod text;
 mod times;
 mod transaction;
@@ -23,7 +24,7 @@ mod violation;
 
 pub use advisory::{Advisory, AdvisoryKey};
 pub use catalog::{
-    Catalog, Column, Constraint, EnumType, Generated, Index, Key, Relation, RelationKind, Sequence,
+    Catalog, Column, Constraint, EnumType, Generated, Index, Key, OnCommit, Relation, RelationKind, Sequence,
 };
 pub(crate) use catalog::{quote, sqlite_name};
 pub use channels::{Channels, Notification};
@@ -35,8 +36,9 @@ pub use schema::Step;
 pub use sequences::Sequences;
 pub use session::{Access, Session, Work};
 pub use shared::{Backends, Reason, Shared, State, SystemView};
+pub use temporary::TEMPORARY;
+pub(crate) use text::{fields, from_element, to_element};
 pub use text::{format, parse};
-pub(crate) use text::{from_element, to_element};
 pub use times::Interval;
 pub use transaction::{Isolation, Status};
 pub use types::{SqlType, Value};

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::error::SqlError;
+use super::temporary::TEMPORARY;
 
 /// One thing that SQLite has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,18 @@ pub(crate) fn apply(connection: &Connection, steps: &[Step]) -> rusqlite::Result
 
 /// SQLite's documented way to change what a table's rows have to fulfil: its text in the schema table.
 fn rewrite(connection: &Connection, name: &str, text: &str) -> rusqlite::Result<()> {
-    let version: i64 = connection.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+    let is_temporary = name.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with('.'));
+    let database = if is_temporary { "temp" } else { "main" };
+    let pragma = format!("PRAGMA {database}.schema_version");
+    let version: i64 = connection.query_row(&pragma, [], |row| row.get(0))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     connection.execute_batch("PRAGMA writable_schema = ON")?;
     let changed = connection
-        .execute("UPDATE sqlite_schema SET sql = ?2 WHERE type = 'table' AND name = ?1", (name, text))
-        .and_then(|_| connection.execute_batch(&format!("PRAGMA schema_version = {}", version + 1)));
+        .execute(
+            &format!("UPDATE {database}.sqlite_schema SET sql = ?2 WHERE type = 'table' AND name = ?1"),
+            (name, text),
+        )
+        .and_then(|_| connection.execute_batch(&format!("{pragma} = {}", version + 1)));
     let back = connection.execute_batch("PRAGMA writable_schema = RESET");
     changed.and(back)
 }

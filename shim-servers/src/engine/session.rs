@@ -21,6 +21,7 @@ use super::database::Cluster;
 use super::error::{Condition, Result, SqlError};
 use super::rows::{Backend, Batch, Rows};
 use super::shared::{Reason, Shared};
+use super::temporary::{TEMPORARY, Temporary};
 use super::times::EPOCH_US;
 use super::transaction::{Isolation, Stage, Status, Transaction};
 use super::types::Value;
@@ -65,6 +66,7 @@ pub struct Session {
     backend: Option<Backend>,
     running: Option<Running>,
     transaction: Option<Transaction>,
+    temporary: Temporary,
     notifications: mpsc::UnboundedReceiver<Notification>,
     deadline: Option<Instant>,
     savepoints_made: usize,
@@ -95,6 +97,7 @@ impl Session {
             backend: Some(Backend { connection, guard: None }),
             running: None,
             transaction: None,
+            temporary: Temporary::default(),
             deadline: None,
             savepoints_made: 0,
             default_isolation: Isolation::ReadCommitted,
@@ -113,7 +116,7 @@ impl Session {
     /// What it sees: its own changes, or what is committed.
     pub fn catalog(&self) -> Arc<Catalog> {
         let own = self.transaction.as_ref().and_then(|transaction| transaction.changes.catalog.clone());
-        own.unwrap_or_else(|| self.shared.database.catalog())
+        own.unwrap_or_else(|| self.temporary.over(self.shared.database.catalog()))
     }
 
     /// What the client is told after a command.
@@ -172,6 +175,7 @@ impl Session {
             state.statement_us = now_us;
             if fresh {
                 state.transaction_us = now_us;
+                state.transaction_number = None;
             }
             text.clone_into(&mut state.query);
         });
@@ -248,13 +252,16 @@ impl Session {
     /// `25006`, `55P03`, `57014` and others, before it has begun.
     pub async fn start(&mut self, work: Work) -> Result<()> {
         self.abandon().await;
-        let prologue = self.enter(work.access, work.command).await?;
+        let is_temporary = work.target.as_ref().is_some_and(|table| table.0 == TEMPORARY);
+        let prologue = self.enter(work.access, work.command, is_temporary).await?;
         let catalog = self.catalog();
         self.shared.with(|state| {
             state.catalog = catalog;
             state.notifications.clear();
         });
         let Some(prologue) = prologue else { return Ok(()) };
+        let has_savepoints = !self.transaction().savepoints.is_empty();
+        self.shared.set_protected(work.access != Access::Read && has_savepoints);
         let backend = self.take_backend()?;
         let rows = Rows::start(backend, prologue, work.sql.clone(), work.params.clone());
         self.running = Some(Running { rows, work });
@@ -280,9 +287,15 @@ impl Session {
         drop(rows.receiver);
         let outcome = with_deadline(self.deadline, &self.shared, rows.job).await;
         let (backend, result) = outcome.map_err(|error| lost(&error))?;
+        let overdue = self.shared.take_overdue();
         match result {
             Ok(changed) => {
                 self.backend = Some(backend);
+                self.transaction().changed |= work.access != Access::Read;
+                if let Some(reason) = overdue {
+                    self.fail_here().await;
+                    return Err(reason.error());
+                }
                 let notifications = self.shared.with(|state| std::mem::take(&mut state.notifications));
                 for notification in notifications {
                     self.transaction().changes.notify(notification);
@@ -321,7 +334,9 @@ impl Session {
                 if backend.connection.is_autocommit() {
                     // SQLite has rolled back itself, or the transaction never began.
                     backend.guard = None;
-                    self.transaction().stage = Stage::Loose;
+                    let transaction = self.transaction();
+                    transaction.stage = Stage::Loose;
+                    transaction.lost = transaction.changed;
                 }
                 self.backend = Some(backend);
                 error
@@ -360,11 +375,17 @@ impl Session {
     }
 
     /// Takes what the access needs; what SQLite is to be told first, or nothing where the statement is not to run.
-    async fn enter(&mut self, access: Access, command: &'static str) -> Result<Option<Vec<String>>> {
+    /// Temporary tables are written to in a read-only transaction as well.
+    async fn enter(
+        &mut self,
+        access: Access,
+        command: &'static str,
+        is_temporary: bool,
+    ) -> Result<Option<Vec<String>>> {
         let writes = access != Access::Read;
         let transaction = self.transaction();
         transaction.started = true;
-        if writes && transaction.read_only {
+        if writes && transaction.read_only && !is_temporary {
             let message = format!("cannot execute {command} in a read-only transaction");
             return Err(SqlError::new(Condition::ReadOnlySqlTransaction, message));
         }

@@ -60,6 +60,7 @@ pub struct Shared {
     /// The user that it runs as.
     pub user: String,
     active: AtomicBool,
+    protected: AtomicBool,
     stop: Mutex<Option<Reason>>,
     stopped: Notify,
     terminated: AtomicBool,
@@ -74,6 +75,8 @@ pub struct Shared {
 pub struct State {
     /// When the transaction began, in microseconds since 2000.
     pub transaction_us: i64,
+    /// The number of the transaction, if it was asked for.
+    pub transaction_number: Option<i64>,
     /// When the statement began, in microseconds since 2000.
     pub statement_us: i64,
     /// The catalog of the statement.
@@ -112,6 +115,7 @@ impl Shared {
             database,
             user: user.to_owned(),
             active: AtomicBool::new(false),
+            protected: AtomicBool::new(false),
             stop: Mutex::new(None),
             stopped: Notify::new(),
             terminated: AtomicBool::new(false),
@@ -125,6 +129,11 @@ impl Shared {
     /// Reads or writes the session's state.
     pub fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The number of the transaction, which no other of the database has.
+    pub(crate) fn transaction_number(&self) -> i64 {
+        self.with(|state| *state.transaction_number.get_or_insert_with(|| self.database.next_transaction()))
     }
 
     /// Sets where the rows of system views come from; the first one stays.
@@ -150,6 +159,7 @@ impl Shared {
         }
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         if self.is_active()
+            && (reason == Reason::Terminate || !self.protected.load(Ordering::Relaxed))
             && let Some(handle) = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
         {
             handle.interrupt();
@@ -161,6 +171,24 @@ impl Shared {
     /// Whether a statement runs.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Whether SQLite itself must not be interrupted: it would undo the whole transaction, and not what came after the newest savepoint.
+    pub(crate) fn set_protected(&self, protected: bool) {
+        self.protected.store(protected, Ordering::Relaxed);
+    }
+
+    /// Why a statement that could not be interrupted should have ended before its end.
+    pub(crate) fn take_overdue(&self) -> Option<Reason> {
+        let overdue = self.overdue();
+        self.protected.store(false, Ordering::Relaxed);
+        overdue
+    }
+
+    /// Why a statement that cannot be interrupted should end: its functions fail then.
+    pub(crate) fn overdue(&self) -> Option<Reason> {
+        let is_protected = self.protected.load(Ordering::Relaxed) && self.is_active();
+        if is_protected { self.reason() } else { None }
     }
 
     /// Whether the session was told to end.
@@ -200,6 +228,20 @@ impl Shared {
     /// Why what runs was stopped.
     pub fn reason(&self) -> Option<Reason> {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Comes back once the session was told to end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub async fn terminated(&self) {
+        loop {
+            let notified = self.stopped.notified();
+            if self.is_terminated() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Comes back once somebody stops this session's statement.

@@ -84,6 +84,7 @@ pub fn format(ty: &SqlType, value: &Value) -> Result<Option<String>> {
         (SqlType::Timestamptz, Value::Integer(us)) => times::format_timestamp(*us, true),
         (SqlType::Interval, Value::Text(kept)) => Interval::from_kept(kept)?.to_string(),
         (SqlType::Array(element), Value::Text(json)) => format_array(element, json)?,
+        (SqlType::Record, Value::Text(json)) => format_record(json)?,
         (SqlType::Float4, Value::Real(number)) => {
             format_float(f64::from(*number as f32), Some(*number as f32))
         }
@@ -327,6 +328,36 @@ fn format_array(element: &SqlType, json: &str) -> Result<String> {
         });
     }
     Ok(format!("{{{}}}", items.join(",")))
+}
+
+/// The parts of a kept row, each with its type.
+///
+/// # Errors
+/// An internal error for text that is no row.
+pub(crate) fn fields(json: &str) -> Result<Vec<(SqlType, Value)>> {
+    let parts: Vec<(String, serde_json::Value)> =
+        serde_json::from_str(json).map_err(|error| SqlError::internal(format!("not a kept row: {error}")))?;
+    let field = |(code, value): (String, serde_json::Value)| {
+        let ty = SqlType::from_code(&code).ok_or_else(|| SqlError::internal(format!("no type {code}")))?;
+        let value = from_element(&ty, &value);
+        Ok((ty, value))
+    };
+    parts.into_iter().map(field).collect()
+}
+
+fn format_record(json: &str) -> Result<String> {
+    let mut parts = Vec::new();
+    for (ty, value) in fields(json)? {
+        let special = |c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | '"' | '\\');
+        parts.push(match format(&ty, &value)? {
+            None => String::new(),
+            Some(text) if text.is_empty() || text.contains(special) => {
+                format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\"\""))
+            }
+            Some(text) => text,
+        });
+    }
+    Ok(format!("({})", parts.join(",")))
 }
 
 fn needs_quotes(text: &str) -> bool {

@@ -12,6 +12,42 @@ pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// 2000-01-01 in microseconds since 1970.
 pub(crate) const EPOCH_US: i64 = 946_684_800_000_000;
 
+/// The date after, and the one before, all others.
+const DATES: [i64; 2] = [i32::MAX as i64, i32::MIN as i64];
+/// The point in time after, and the one before, all others.
+const TIMES: [i64; 2] = [i64::MAX, i64::MIN];
+const WORDS: [&str; 2] = ["infinity", "-infinity"];
+
+/// The special value that a word stands for.
+fn special(text: &str, values: [i64; 2]) -> Option<i64> {
+    let text = text.trim().to_ascii_lowercase();
+    WORDS.iter().position(|word| *word == text).map(|at| values[at])
+}
+
+/// The word that stands for a special value.
+fn word(value: i64, values: [i64; 2]) -> Option<String> {
+    values.iter().position(|special| *special == value).map(|at| WORDS[at].to_owned())
+}
+
+/// Whether a point in time is at no end.
+pub(crate) fn is_finite(timestamp_us: i64) -> bool {
+    !TIMES.contains(&timestamp_us)
+}
+
+/// The beginning of a day.
+pub(crate) fn timestamp_of_date(days: i64) -> Result<i64> {
+    match DATES.iter().position(|special| *special == days) {
+        Some(at) => Ok(TIMES[at]),
+        None => days.checked_mul(DAY_US).ok_or_else(|| out_of_range("date")),
+    }
+}
+
+/// The day of a point in time.
+pub(crate) fn date_of_timestamp(timestamp_us: i64) -> i64 {
+    let at = TIMES.iter().position(|special| *special == timestamp_us);
+    at.map_or_else(|| timestamp_us.div_euclid(DAY_US), |at| DATES[at])
+}
+
 fn epoch() -> NaiveDateTime {
     DateTime::from_timestamp_micros(EPOCH_US).expect("invariant: the year 2000 exists").naive_utc()
 }
@@ -43,6 +79,9 @@ pub(crate) fn days(date: NaiveDate) -> i64 {
 
 /// Reads a date, `2024-02-29`; what follows a blank or `T` is not looked at.
 pub(crate) fn parse_date(text: &str) -> Result<i64> {
+    if let Some(special) = special(text, DATES) {
+        return Ok(special);
+    }
     let date = text.trim().split([' ', 'T']).next().unwrap_or_default();
     let parts: Vec<&str> = date.split('-').collect();
     let [year, month, day] = parts[..] else { return Err(invalid("date", text)) };
@@ -55,6 +94,9 @@ pub(crate) fn parse_date(text: &str) -> Result<i64> {
 }
 
 pub(crate) fn format_date(days_since: i64) -> String {
+    if let Some(word) = word(days_since, DATES) {
+        return word;
+    }
     civil(days_since.saturating_mul(DAY_US)).format("%Y-%m-%d").to_string()
 }
 
@@ -81,6 +123,9 @@ fn push_fraction(text: &mut String, fraction: i64) {
 
 /// Reads date, time and zone; without a zone it is UTC.
 pub(crate) fn parse_timestamp(text: &str, zoned: bool) -> Result<i64> {
+    if let Some(special) = special(text, TIMES) {
+        return Ok(special);
+    }
     let kind = if zoned { "timestamp with time zone" } else { "timestamp" };
     let trimmed = text.trim();
     let (date, rest) = match trimmed.find([' ', 'T']) {
@@ -121,6 +166,9 @@ pub(crate) fn parse_offset(zone: &str) -> Option<i64> {
 }
 
 pub(crate) fn format_timestamp(us: i64, zoned: bool) -> String {
+    if let Some(word) = word(us, TIMES) {
+        return word;
+    }
     let time = civil(us);
     let mut text = time.format("%Y-%m-%d %H:%M:%S").to_string();
     push_fraction(&mut text, us.rem_euclid(1_000_000));

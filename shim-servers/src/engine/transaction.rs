@@ -53,6 +53,10 @@ pub(crate) struct Transaction {
     pub(crate) read_only: bool,
     pub(crate) stage: Stage,
     pub(crate) failed: bool,
+    /// Whether a statement has changed something by now.
+    pub(crate) changed: bool,
+    /// Whether SQLite has undone all of it by itself, so that no savepoint leads back.
+    pub(crate) lost: bool,
     /// Whether any statement ran, so that the isolation is fixed.
     pub(crate) started: bool,
     pub(crate) savepoints: Vec<Savepoint>,

@@ -244,18 +244,7 @@ impl MySql {
         };
         tokio::select! {
             result = spoken => result,
-            () = terminated(&shared) => Ok(()),
-        }
-    }
-}
-
-/// Comes back when somebody ends the session.
-async fn terminated(shared: &crate::engine::Shared) {
-    while !shared.is_terminated() {
-        shared.stopped().await;
-        if !shared.is_terminated() {
-            // A statement was stopped: that is the statement's own affair.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            () = shared.terminated() => Ok(()),
         }
     }
 }

@@ -391,14 +391,17 @@ impl Session {
 
     /// The statement failed: what it did is undone, what came before it stays.
     async fn undo(&mut self, error: &SqlError, is_explicit: bool, is_delete: bool) -> MyError {
-        let failure = self.failure(error, is_delete);
+        let mut failure = self.failure(error, is_delete);
         if failure.kind == ErrorKind::ER_LOCK_DEADLOCK || failure.is_fatal {
             self.engine.rollback().await;
         } else if is_explicit {
-            // Where SQLite has rolled back everything, there is no savepoint to go back to.
             match self.engine.rollback_to(STATEMENT).await {
                 Ok(()) => drop(self.engine.release(STATEMENT).await),
-                Err(_) => self.engine.rollback().await,
+                Err(_) => {
+                    // The storage has undone the whole transaction: a client that goes on must not take it for open.
+                    self.engine.rollback().await;
+                    failure.is_fatal = true;
+                }
             }
         } else {
             self.engine.rollback().await;

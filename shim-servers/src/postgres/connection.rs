@@ -101,7 +101,7 @@ impl Connection {
                 self.session.idle_in_transaction_timeout.filter(|_| self.session.status() != Status::Idle);
             let event = tokio::select! {
                 biased;
-                _ = stopped_for_good(&shared) => Event::Stopped,
+                () = shared.terminated() => Event::Stopped,
                 message = messages.read() => Event::Message(message),
                 notification = self.session.notification(), if idle => Event::Notification(notification),
                 () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => Event::Impatient,
@@ -279,12 +279,6 @@ pub(crate) fn surroundings<'a>(
     text: &'a str,
 ) -> Surroundings<'a> {
     Surroundings { catalog, search_path, system: system::columns, version: VERSION, text }
-}
-
-async fn stopped_for_good(shared: &crate::engine::Shared) {
-    while shared.stopped().await != Reason::Terminate {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn push_notification(messages: &mut Messages, sent: Notification) -> io::Result<()> {

@@ -1,20 +1,24 @@
-//! COPY FROM STDIN and COPY TO STDOUT, as text and as CSV.
+//! COPY FROM STDIN and COPY TO STDOUT, as text, as CSV and in binary.
 //!
 //! Owns both formats of lines. Must not know types but by their text. Invariant: the rows of one COPY are stored all or not at all.
 
 use bytes::Bytes;
 use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In};
-use sqlparser::ast::{CopyOption, CopySource, CopyTarget, Statement};
+use sqlparser::ast::{
+    CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource, CopyTarget, Ident, Statement,
+};
 
 use super::connection::{Connection, Handled};
+use super::copy_binary;
 use super::extended::parse_text;
 use super::message::Messages;
-use crate::engine::{Condition, Result, SqlError, Value, Work, format, parse, quote};
+use crate::engine::{Condition, Result, SqlError, SqlType, Value, Work, format, parse, quote};
 use crate::sql::{name_of, split_name};
 
 /// How lines are written.
 struct Form {
+    binary: bool,
     csv: bool,
     header: bool,
     delimiter: char,
@@ -25,14 +29,22 @@ struct Form {
 
 impl Form {
     fn of(options: &[CopyOption]) -> Result<Self> {
-        let csv = options.iter().any(
-            |option| matches!(option, CopyOption::Format(name) if name.value.eq_ignore_ascii_case("csv")),
-        );
+        let is = |wanted: &str| {
+            options.iter().any(
+                |option| matches!(option, CopyOption::Format(name) if name.value.eq_ignore_ascii_case(wanted)),
+            )
+        };
+        let (csv, binary) = (is("csv"), is("binary"));
         let (delimiter, null) = if csv { (',', "") } else { ('\t', "\\N") };
-        let mut form = Self { csv, header: false, delimiter, null: null.to_owned(), quote: '"', escape: '"' };
+        let null = null.to_owned();
+        let mut form = Self { binary, csv, header: false, delimiter, null, quote: '"', escape: '"' };
         for option in options {
             match option {
-                CopyOption::Format(name) if ["csv", "text"].contains(&name.value.to_lowercase().as_str()) => {
+                CopyOption::Format(name)
+                    if ["csv", "text", "binary"].contains(&name.value.to_lowercase().as_str()) => {}
+                other if binary => {
+                    let message = format!("cannot specify {other} in BINARY mode");
+                    return Err(SqlError::new(Condition::SyntaxError, message));
                 }
                 CopyOption::Header(on) => form.header = *on,
                 CopyOption::Delimiter(c) => form.delimiter = *c,
@@ -57,13 +69,17 @@ impl Connection {
         let Statement::Copy { source, to, target, options, legacy_options, .. } = statement else {
             return Err(SqlError::internal("no COPY").into());
         };
-        if !legacy_options.is_empty() {
-            return Err(SqlError::unsupported("the old syntax of COPY's options").into());
+        let mut all = options.clone();
+        for option in legacy_options {
+            all.extend(modern(option)?);
         }
-        let form = Form::of(options)?;
+        let form = Form::of(&all)?;
         match (to, target) {
-            (true, CopyTarget::Stdout) => self.copy_out(messages, source, &form).await,
-            (false, CopyTarget::Stdin) => self.copy_in(messages, source, &form, text).await,
+            // PostgreSQL takes either word for the client.
+            (true, CopyTarget::Stdout | CopyTarget::Stdin) => self.copy_out(messages, source, &form).await,
+            (false, CopyTarget::Stdout | CopyTarget::Stdin) => {
+                self.copy_in(messages, source, &form, text).await
+            }
             _ => Err(SqlError::unsupported("COPY with a file or a program").into()),
         }
     }
@@ -96,8 +112,11 @@ impl Connection {
             ..Work::default()
         };
         self.session.start(work).await?;
-        let width = plan.columns.len() as i16;
-        messages.push(&Out::CopyOutResponse(CopyOutResponse::new(0, width, vec![0; plan.columns.len()])))?;
+        let (overall, width) = (i8::from(form.binary), plan.columns.len());
+        let formats = vec![i16::from(form.binary); width];
+        messages.push(&Out::CopyOutResponse(CopyOutResponse::new(overall, width as i16, formats)))?;
+        // It comes in one message with what follows it, as clients of PostgreSQL are used to.
+        let mut binary = copy_binary::header();
         if form.header {
             let names = plan.columns.iter().map(|column| Some(column.name.clone())).collect();
             send_line(messages, form, names).await?;
@@ -105,13 +124,23 @@ impl Connection {
         let mut count: u64 = 0;
         while let Ok(batch) = self.session.next_batch().await? {
             for row in batch {
+                count += 1;
+                if form.binary {
+                    let types = plan.columns.iter().map(|column| &column.ty);
+                    copy_binary::put_row(types.zip(&row), &mut binary)?;
+                    send_data(messages, binary.split().freeze()).await?;
+                    continue;
+                }
                 let mut texts = Vec::new();
                 for (value, column) in row.iter().zip(&plan.columns) {
                     texts.push(format(&column.ty, value)?);
                 }
                 send_line(messages, form, texts).await?;
-                count += 1;
             }
+        }
+        if form.binary {
+            copy_binary::put_trailer(&mut binary);
+            send_data(messages, binary.freeze()).await?;
         }
         messages.push(&Out::CopyDone(CopyDone::new()))?;
         Ok(format!("COPY {count}"))
@@ -152,20 +181,18 @@ impl Connection {
         let statements = parse_text(&insert)?;
         let statement = statements.first().ok_or_else(|| SqlError::internal("no statement to copy with"))?;
         let (plan, _) = self.plan(statement, text, &types)?;
-        messages.push(&Out::CopyInResponse(CopyInResponse::new(
-            0,
-            names.len() as i16,
-            vec![0; names.len()],
-        )))?;
+        let formats = vec![i16::from(form.binary); names.len()];
+        let response = CopyInResponse::new(i8::from(form.binary), names.len() as i16, formats);
+        messages.push(&Out::CopyInResponse(response))?;
         messages.flush().await?;
         let data = self.copied_data(messages).await?;
+        let rows = if form.binary {
+            copy_binary::rows(data, &types, &catalog)?
+        } else {
+            parsed(&data, form, &names, &types, &table)?
+        };
         let mut count: u64 = 0;
-        for (number, fields) in rows(&data, form)?.into_iter().enumerate().skip(usize::from(form.header)) {
-            check_width(&fields, &names, &table, number + 1)?;
-            let mut params = Vec::new();
-            for (field, ty) in fields.iter().zip(&types) {
-                params.push(field.as_ref().map_or(Ok(Value::Null), |text| parse(ty, text))?);
-            }
+        for params in rows {
             let work = Work {
                 sql: plan.sql.clone(),
                 params,
@@ -201,6 +228,49 @@ impl Connection {
     }
 }
 
+/// An option of the old syntax as those of the new one.
+fn modern(option: &CopyLegacyOption) -> Result<Vec<CopyOption>> {
+    let form = |name: &str| CopyOption::Format(Ident::new(name));
+    Ok(match option {
+        CopyLegacyOption::Binary => vec![form("binary")],
+        CopyLegacyOption::Delimiter(c) => vec![CopyOption::Delimiter(*c)],
+        CopyLegacyOption::Null(text) => vec![CopyOption::Null(text.clone())],
+        CopyLegacyOption::Header => vec![CopyOption::Header(true)],
+        CopyLegacyOption::Csv(options) => {
+            let mut all = vec![form("csv")];
+            for option in options {
+                all.push(match option {
+                    CopyLegacyCsvOption::Header => CopyOption::Header(true),
+                    CopyLegacyCsvOption::Quote(c) => CopyOption::Quote(*c),
+                    CopyLegacyCsvOption::Escape(c) => CopyOption::Escape(*c),
+                    other => return Err(SqlError::unsupported(format!("COPY with {other}"))),
+                });
+            }
+            all
+        }
+        other => return Err(SqlError::unsupported(format!("COPY with {other}"))),
+    })
+}
+
+/// The values of all lines.
+fn parsed(
+    data: &[u8],
+    form: &Form,
+    names: &[String],
+    types: &[SqlType],
+    table: &str,
+) -> Result<Vec<Vec<Value>>> {
+    let lines = rows(data, form)?.into_iter().enumerate().skip(usize::from(form.header));
+    let values = lines.map(|(number, fields)| {
+        check_width(&fields, names, table, number + 1)?;
+        let value = |(field, ty): (&Option<String>, &SqlType)| {
+            field.as_ref().map_or(Ok(Value::Null), |text| parse(ty, text))
+        };
+        fields.iter().zip(types).map(value).collect()
+    });
+    values.collect()
+}
+
 /// A line has to have one field for each column.
 fn check_width(fields: &[Option<String>], names: &[String], table: &str, line: usize) -> Result<()> {
     if fields.len() == names.len() {
@@ -216,7 +286,11 @@ fn check_width(fields: &[Option<String>], names: &[String], table: &str, line: u
 async fn send_line(messages: &mut Messages, form: &Form, fields: Vec<Option<String>>) -> Handled {
     let fields: Vec<String> = fields.into_iter().map(|field| written(form, field)).collect();
     let line = fields.join(&form.delimiter.to_string()) + "\n";
-    Ok(messages.send(Out::CopyData(CopyData::new(Bytes::from(line)))).await?)
+    send_data(messages, Bytes::from(line)).await
+}
+
+async fn send_data(messages: &mut Messages, data: Bytes) -> Handled {
+    Ok(messages.send(Out::CopyData(CopyData::new(data))).await?)
 }
 
 fn written(form: &Form, field: Option<String>) -> String {

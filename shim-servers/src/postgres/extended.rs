@@ -14,6 +14,7 @@ use pgwire::messages::extendedquery::{
 };
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In};
+use regex::Regex;
 use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -58,12 +59,23 @@ enum State {
         sent: u64,
         plan: Arc<Plan>,
     },
-    Done,
+    /// All of it was sent; asked again, a query has no more rows.
+    Done(Arc<Plan>),
 }
 
 /// The statements of a text.
 pub(crate) fn parse_text(text: &str) -> Result<Vec<Statement>> {
-    Parser::parse_sql(&PostgreSqlDialect {}, text).map_err(|error| parse_error(&error, text))
+    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, text);
+    match parsed {
+        // The parser does not know this mode, which changes nothing here: a snapshot never waits, and never fails.
+        Err(_) if text.to_ascii_uppercase().contains("DEFERRABLE") => {
+            let pattern = r"(?is)^(\s*(?:BEGIN|START\s+TRANSACTION|SET\s+TRANSACTION)\b[^;]*?),?\s+(?:NOT\s+)?DEFERRABLE\b";
+            let pattern = Regex::new(pattern).map_err(SqlError::internal)?;
+            let without = pattern.replace(text, "$1");
+            Parser::parse_sql(&PostgreSqlDialect {}, &without).map_err(|error| parse_error(&error, text))
+        }
+        parsed => parsed.map_err(|error| parse_error(&error, text)),
+    }
 }
 
 /// Whether a statement is planned, and not done by the server itself.
@@ -239,6 +251,8 @@ impl Connection {
             if let Some(portal) = self.portals.get_mut(&name) {
                 portal.state = State::Started { rows: VecDeque::new(), changed: None, sent: 0, plan };
             }
+        } else {
+            self.session.begin_statement(&prepared.text);
         }
         let limit = u64::try_from(execute.max_rows).ok().filter(|limit| *limit > 0);
         self.fetch(messages, &name, limit).await
@@ -304,6 +318,12 @@ impl Connection {
             let Some(portal) = self.portals.get_mut(name) else {
                 return Err(SqlError::internal("no portal").into());
             };
+            if let State::Done(plan) = &portal.state
+                && !plan.columns.is_empty()
+            {
+                let plan = Arc::clone(plan);
+                return self.complete(messages, &plan, 0);
+            }
             let State::Started { rows, changed, sent, plan } = &mut portal.state else {
                 let message = format!("portal \"{name}\" cannot be run");
                 return Err(SqlError::new(Condition::ObjectNotInPrerequisiteState, message).into());
@@ -316,13 +336,14 @@ impl Connection {
                 *sent += 1;
                 left = left.map(|left| left - 1);
                 if left == Some(0) {
+                    self.session.end_statement();
                     return Ok(messages.push(&Out::PortalSuspended(PortalSuspended::new()))?);
                 }
             }
             if let Some(changed) = *changed {
                 let count =
                     if plan.command == "SELECT" || !plan.columns.is_empty() { *sent } else { changed };
-                portal.state = State::Done;
+                portal.state = State::Done(Arc::clone(&plan));
                 return self.complete(messages, &plan, count);
             }
             match self.next_batch().await? {

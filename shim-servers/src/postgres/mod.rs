@@ -7,6 +7,7 @@ mod auth;
 mod connection;
 mod control;
 mod copy;
+mod copy_binary;
 mod extended;
 mod message;
 mod server;

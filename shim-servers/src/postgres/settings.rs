@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::SERVER_VERSION;
-use crate::engine::{Condition, Isolation, Result, Session, SqlError};
+use crate::engine::{Condition, Isolation, Result, Session, SqlError, TEMPORARY};
 
 /// What there is from the beginning, by the name in lower case.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -192,7 +192,13 @@ impl Settings {
     pub(crate) fn search_path(&self, user: &str) -> Vec<String> {
         let text = self.values.get("search_path").map_or("public", String::as_str);
         let schemas = text.split(',').map(|part| part.trim().trim_matches(['"', '\'']));
-        schemas.map(|schema| if schema == "$user" { user.to_owned() } else { schema.to_owned() }).collect()
+        let schemas =
+            schemas.map(|schema| if schema == "$user" { user.to_owned() } else { schema.to_owned() });
+        let mut path: Vec<String> = schemas.collect();
+        if !path.iter().any(|schema| schema == TEMPORARY) {
+            path.insert(0, TEMPORARY.to_owned());
+        }
+        path
     }
 }
 

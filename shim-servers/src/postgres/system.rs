@@ -4,7 +4,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::engine::{Catalog, Constraint, RelationKind, Result, Shared, SqlError};
+use crate::engine::{Catalog, Constraint, RelationKind, Result, Shared, SqlError, TEMPORARY};
 use crate::sql::oids::{BUILT_IN, type_modifier, type_oid, type_size};
 
 type Columns = &'static [(&'static str, &'static str)];
@@ -249,7 +249,11 @@ fn standard_rows(catalog: &Catalog, database: &str, name: &str) -> Result<Vec<Js
             .relations
             .values()
             .map(|found| {
-                let kind = if found.kind == RelationKind::Table { "BASE TABLE" } else { "VIEW" };
+                let kind = match found.kind {
+                    RelationKind::Table if found.is_temporary() => "LOCAL TEMPORARY",
+                    RelationKind::Table => "BASE TABLE",
+                    RelationKind::View(_) => "VIEW",
+                };
                 json!([database, found.schema, found.name, kind])
             })
             .collect(),
@@ -291,7 +295,9 @@ fn standard_rows(catalog: &Catalog, database: &str, name: &str) -> Result<Vec<Js
 /// Schemas and their numbers; those of the system first.
 fn schemas(catalog: &Catalog) -> impl Iterator<Item = (usize, String)> {
     let own = catalog.schemas.iter().filter(|name| *name != "public").cloned();
+    let temporary = catalog.has_temporary().then(|| TEMPORARY.to_owned());
     let all = ["pg_catalog", "information_schema", "public"].into_iter().map(str::to_owned).chain(own);
+    let all = all.chain(temporary);
     let numbers = [11, 13_000, 2200].into_iter().chain(14_000..);
     numbers.zip(all.collect::<Vec<_>>())
 }
@@ -455,7 +461,7 @@ fn columns_of_all(catalog: &Catalog, database: &str) -> Vec<Json> {
 /// Numbers and names of relations, for `oid::regclass::text`.
 fn names(catalog: &Catalog) -> Vec<Json> {
     let shown = |schema: &str, name: &str| {
-        if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") }
+        if schema == "public" || schema == TEMPORARY { name.to_owned() } else { format!("{schema}.{name}") }
     };
     let tables =
         catalog.relations.values().map(|found| json!([found.oid, shown(&found.schema, &found.name)]));
@@ -478,5 +484,10 @@ fn type_names(catalog: &Catalog) -> Vec<Json> {
         rows.push(json!([found.oid, key.1]));
         rows.push(json!([found.oid + 1, format!("{}[]", key.1)]));
     }
+    // Other names that lead to them; the first one is shown.
+    for (name, oid, array, _, _) in BUILT_IN {
+        rows.extend([json!([oid, name]), json!([array, format!("_{name}")])]);
+    }
+    rows.extend(catalog.enums.iter().map(|(key, found)| json!([found.oid + 1, format!("_{}", key.1)])));
     rows
 }

@@ -8,7 +8,9 @@ mod define;
 use pgwire::messages::PgWireBackendMessage as Out;
 use pgwire::messages::response::CommandComplete;
 use sqlparser::ast::{
-    ContextModifier, Reset, Set, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode,
+    CloseCursor, ContextModifier, DiscardObject, Reset, Set, SetSessionAuthorizationParam,
+    SetSessionAuthorizationParamKind, Statement, TransactionAccessMode, TransactionIsolationLevel,
+    TransactionMode,
 };
 
 use super::connection::{Connection, Handled};
@@ -153,9 +155,9 @@ impl Connection {
                 self.session.notify(&name_of(channel), payload.as_deref().unwrap_or_default());
                 "NOTIFY"
             }
-            Statement::Discard { .. } => {
-                self.discard(messages).await?;
-                "DISCARD ALL"
+            Statement::Discard { object_type } => {
+                self.discard(messages, object_type).await?;
+                return Ok(Some(format!("DISCARD {object_type}")));
             }
             Statement::Deallocate { name, .. } => {
                 if name.value.eq_ignore_ascii_case("all") && name.quote_style.is_none() {
@@ -173,6 +175,7 @@ impl Connection {
             Statement::Copy { .. } => {
                 return self.copy(messages, statement, text).await.map(Some);
             }
+            Statement::Close { cursor: CloseCursor::All } => "CLOSE CURSOR ALL",
             Statement::Analyze(_) => "ANALYZE",
             Statement::Vacuum(_) => "VACUUM",
             other => return Ok(Some(self.define(messages, other, text).await?)),
@@ -230,6 +233,12 @@ impl Connection {
                     self.session.characteristics(isolation, read_only)?;
                 }
             }
+            // Nobody has become somebody else.
+            Set::SetRole { role_name: None, .. }
+            | Set::SetSessionAuthorization(SetSessionAuthorizationParam {
+                kind: SetSessionAuthorizationParamKind::Default,
+                ..
+            }) => {}
             Set::SetRole { .. } | Set::SetSessionAuthorization(_) => {
                 return Err(SqlError::unsupported("SET ROLE and SET SESSION AUTHORIZATION").into());
             }
@@ -271,8 +280,28 @@ impl Connection {
         send_row(messages, &[Value::Text(value)], &columns, formats.unwrap_or_default()).await
     }
 
+    async fn discard(&mut self, messages: &mut Messages, what: &DiscardObject) -> Handled {
+        match what {
+            DiscardObject::ALL => self.discard_all(messages).await,
+            DiscardObject::TEMP => self.drop_temporary().await,
+            DiscardObject::SEQUENCES => {
+                self.forget_numbers();
+                Ok(())
+            }
+            // Plans are made again where the catalog is another.
+            DiscardObject::PLANS => Ok(()),
+        }
+    }
+
+    fn forget_numbers(&mut self) {
+        self.session.shared.with(|state| {
+            state.last_numbers.clear();
+            state.last_sequence = None;
+        });
+    }
+
     /// As if the client had just connected.
-    async fn discard(&mut self, messages: &mut Messages) -> Handled {
+    async fn discard_all(&mut self, messages: &mut Messages) -> Handled {
         if self.session.status() != Status::Idle {
             let message = "DISCARD ALL cannot run inside a transaction block";
             return Err(SqlError::new(Condition::ActiveSqlTransaction, message).into());
@@ -285,11 +314,8 @@ impl Connection {
         let shared = &self.session.shared;
         shared.database.channels.unlisten(shared.id, None);
         shared.database.advisory.release(shared.id, false);
-        shared.with(|state| {
-            state.last_numbers.clear();
-            state.last_sequence = None;
-        });
-        Ok(())
+        self.forget_numbers();
+        self.drop_temporary().await
     }
 }
 

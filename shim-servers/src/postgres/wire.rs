@@ -5,8 +5,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::engine::{
-    Catalog, Condition, Interval, Numeric, Result, SqlError, SqlType, Value, format, from_element, parse,
-    to_element,
+    Catalog, Condition, Interval, Numeric, Result, SqlError, SqlType, Value, fields, format, from_element,
+    parse, to_element,
 };
 use crate::sql::oids::{type_of_oid, type_oid};
 
@@ -61,6 +61,14 @@ fn write_binary(ty: &SqlType, value: &Value, out: &mut BytesMut) -> Result<()> {
             out.put_slice(text.as_bytes());
         }
         (SqlType::Array(element), Value::Text(json)) => write_array(element, json, out)?,
+        (SqlType::Record, Value::Text(json)) => {
+            let fields = fields(json)?;
+            out.put_i32(fields.len() as i32);
+            for (ty, value) in fields {
+                out.put_u32(type_oid(&ty));
+                write(&ty, &value, true, out)?;
+            }
+        }
         (SqlType::Void, _) => {}
         (_, Value::Blob(bytes)) => out.put_slice(bytes),
         (_, Value::Text(text)) => out.put_slice(text.as_bytes()),
@@ -215,15 +223,16 @@ fn read_numeric(data: &mut Bytes) -> Option<Result<String>> {
         return Some(Err(SqlError::unsupported("a numeric that is not finite")));
     }
     let groups: Vec<String> = (0..count).map(|_| format!("{:04}", data.get_i16())).collect();
+    let weight = i32::from(weight);
     let group =
-        |at: i16| usize::try_from(at).ok().and_then(|at| groups.get(at)).map_or("0000", String::as_str);
+        |at: i32| usize::try_from(at).ok().and_then(|at| groups.get(at)).map_or("0000", String::as_str);
     let mut whole: String = (0..=weight).map(group).collect();
     whole = whole.trim_start_matches('0').to_owned();
     if whole.is_empty() {
         whole.push('0');
     }
     let scale = usize::try_from(scale).ok()?;
-    let mut fraction: String = (weight + 1..weight + 1 + scale.div_ceil(4) as i16 + 1).map(group).collect();
+    let mut fraction: String = (weight + 1..weight + 1 + scale.div_ceil(4) as i32 + 1).map(group).collect();
     fraction.truncate(scale);
     let sign = if sign == 0x4000 { "-" } else { "" };
     let point = if scale > 0 { "." } else { "" };

@@ -51,10 +51,18 @@ impl Planner<'_> {
     }
 
     fn simple(&mut self, types: &[&str], result: &str, template: &str, parts: Vec<Typed>) -> Result<Typed> {
-        let mut sql = template.to_owned();
-        for (at, (part, code)) in parts.into_iter().zip(types).enumerate() {
-            let part = self.coerce(part, &of(code), Mode::Implicit)?;
-            sql = sql.replace(&format!("{{{at}}}"), &part.sql);
+        let mut sqls = Vec::new();
+        for (part, code) in parts.into_iter().zip(types) {
+            sqls.push(self.coerce(part, &of(code), Mode::Implicit)?.sql);
+        }
+        // In one go: what is put in may look like a place itself.
+        let mut pieces = template.split('{');
+        let mut sql = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let (at, rest) = piece.split_once('}').unwrap_or(("", piece));
+            let part = at.parse::<usize>().ok().and_then(|at| sqls.get(at));
+            sql.push_str(part.ok_or_else(|| SqlError::internal(format!("a wrong template: {template}")))?);
+            sql.push_str(rest);
         }
         Ok(Typed::new(sql, of(result)))
     }
@@ -168,15 +176,20 @@ impl Planner<'_> {
         Ok(Some(match (name, parts.len()) {
             ("version", 0) => Typed::new(text_literal(self.around.version), T::Text),
             ("current_schema", 0) => {
-                let schema = self.around.search_path.first().map_or("public", String::as_str);
-                Typed::new(text_literal(schema), T::Name)
+                let schema = self.around.current_schema().map_or_else(|| "NULL".to_owned(), text_literal);
+                Typed::new(schema, T::Name)
             }
             ("nextval" | "currval", 1) | ("setval", 2 | 3) => self.sequence(name, parts)?,
             ("pg_get_serial_sequence", 2) => self.serial_sequence(parts)?,
-            ("to_regclass", 1) => {
-                let found = self.coerce(parts[0].clone(), &T::Regclass, Mode::Explicit);
-                found.unwrap_or_else(|_| Typed::new("NULL", T::Regclass))
+            ("to_regclass" | "to_regtype", 1) => {
+                let ty = if name == "to_regclass" { T::Regclass } else { T::Regtype };
+                if !matches!(parts[0].kind, Kind::Literal(_)) {
+                    return Err(SqlError::unsupported(format!("{name} of an expression")));
+                }
+                let found = self.coerce(parts[0].clone(), &ty, Mode::Explicit);
+                found.unwrap_or_else(|_| Typed::new("NULL", ty))
             }
+            ("row", _) => self.record(parts.to_vec())?,
             ("format_type", 2) => {
                 let sql = format!(
                     "(SELECT json_extract(value, '$[1]') FROM json_each(x_system('regtype')) WHERE json_extract(value, '$[0]') = {})",

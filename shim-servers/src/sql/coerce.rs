@@ -125,7 +125,7 @@ impl Planner<'_> {
 
     /// `'users'::regclass`: the number of the object, which has to be there.
     fn object_name(&self, part: &Typed, to: &SqlType) -> Result<String> {
-        let Kind::Literal(text) = &part.kind else { return Ok(part.sql.clone()) };
+        let Kind::Literal(text) = &part.kind else { return Ok(looked_up(part, to)) };
         if let Ok(number) = text.parse::<u32>() {
             return Ok(number.to_string());
         }
@@ -133,9 +133,12 @@ impl Planner<'_> {
         let (schema, name) = plain.split_once('.').map_or((None, plain.as_str()), |(s, n)| (Some(s), n));
         let (catalog, path) = (self.around.catalog, self.around.search_path);
         let oid = if *to == SqlType::Regtype {
+            let element = name.strip_suffix("[]").or_else(|| name.strip_prefix('_'));
+            let array = |name| catalog.enum_type(schema, name, path).map(|found| found.oid + 1);
             SqlType::from_name(name)
                 .map(|ty| super::oids::type_oid(&ty))
                 .or_else(|| catalog.enum_type(schema, name, path).map(|found| found.oid))
+                .or_else(|| element.and_then(array))
         } else {
             let relation = catalog.relation(schema, name, path).map(|found| found.oid);
             let sequence = || catalog.sequence(schema, name, path).map(|(_, found)| found.oid);
@@ -224,6 +227,23 @@ impl Planner<'_> {
     pub(crate) fn as_text(&mut self, part: Typed) -> Result<Typed> {
         self.coerce(part, &SqlType::Text, Mode::Explicit)
     }
+}
+
+/// A name that is known when the statement runs, as the number of its object.
+fn looked_up(part: &Typed, to: &SqlType) -> String {
+    if !part.ty.is_text() {
+        return part.sql.clone();
+    }
+    let (view, code, kind) = match to {
+        SqlType::Regtype => ("regtype", "42704", "type"),
+        _ => ("regclass", "42P01", "relation"),
+    };
+    let name = &part.sql;
+    format!(
+        "CASE WHEN {name} IS NULL THEN NULL ELSE coalesce((SELECT json_extract(value, '$[0]') FROM json_each(x_system('{view}')) \
+         WHERE json_extract(value, '$[1]') = replace({name}, '\"', '') LIMIT 1), \
+         x_raise('{code}', '{kind} \"' || {name} || '\" does not exist')) END"
+    )
 }
 
 /// Whether values of one type become values of the other, without limits.

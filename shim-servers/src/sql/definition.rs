@@ -11,8 +11,8 @@ pub use alter::alter_table;
 pub(crate) use alter::rename_index;
 pub(crate) use columns::sequence as columns_sequence;
 pub use columns::{integer_of, option_text};
-pub(crate) use create::new_key;
-pub use create::{create_index, create_table, create_view};
+pub use create::{create_index, create_table, create_table_as, create_view};
+pub(crate) use create::{new_key, schema_of};
 
 use crate::engine::{Catalog, Key, Relation, RelationKind, Result, SqlError, SqlType, Step};
 

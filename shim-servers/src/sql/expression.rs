@@ -106,11 +106,8 @@ impl Planner<'_> {
             Expr::Array(array) => self.array(&array.elem),
             Expr::CompoundFieldAccess { root, access_chain } => self.subscript(root, access_chain),
             Expr::Tuple(items) => {
-                let items =
-                    items.iter().map(|item| self.expression(item).and_then(|item| self.decided(item)));
-                let items: Vec<String> =
-                    items.map(|item| item.map(|item| item.sql)).collect::<Result<_>>()?;
-                Ok(Typed::new(format!("({})", items.join(", ")), SqlType::Record))
+                let items = items.iter().map(|item| self.expression(item)).collect::<Result<_>>()?;
+                self.record(items)
             }
             other => Err(SqlError::unsupported(format!("expression {other}"))),
         }
@@ -224,8 +221,31 @@ impl Planner<'_> {
         Ok(Typed::new(format!("({}{collate} {not}IN ({}))", parts[0].sql, items.join(", ")), SqlType::Bool))
     }
 
+    /// A row as one value: the type and the kept value of each of its parts.
+    pub(crate) fn record(&mut self, items: Vec<Typed>) -> Result<Typed> {
+        let mut parts = Vec::new();
+        for item in items {
+            let item = self.decided(item)?;
+            let code = text_literal(&item.ty.code());
+            parts.push(match item.ty {
+                SqlType::Bytea => format!("json_array({code}, lower(hex({})))", item.sql),
+                _ => format!("json_array({code}, {})", item.sql),
+            });
+        }
+        Ok(Typed::new(format!("json_array({})", parts.join(", ")), SqlType::Record))
+    }
+
     fn in_subquery(&mut self, value: &Expr, query: &sqlparser::ast::Query, negated: bool) -> Result<Typed> {
-        let value = self.expression(value)?;
+        let value = match value {
+            Expr::Tuple(items) => {
+                let items =
+                    items.iter().map(|item| self.expression(item).and_then(|item| self.decided(item)));
+                let items: Vec<String> =
+                    items.map(|item| item.map(|item| item.sql)).collect::<Result<_>>()?;
+                Typed::new(format!("({})", items.join(", ")), SqlType::Record)
+            }
+            value => self.expression(value)?,
+        };
         let expected = [value.ty.clone()];
         let known = !value.is_unknown() && value.ty != SqlType::Record;
         let (sql, columns) = self.subquery(query, known.then_some(&expected[..]))?;
@@ -424,8 +444,8 @@ impl Planner<'_> {
             "current_user" | "session_user" | "user" => Typed::new("x_user()", SqlType::Name),
             "current_catalog" => Typed::new("x_database()", SqlType::Name),
             "current_schema" => {
-                let schema = self.around.search_path.first().map_or("public", String::as_str);
-                Typed::new(text_literal(schema), SqlType::Name)
+                let schema = self.around.current_schema().map_or_else(|| "NULL".to_owned(), text_literal);
+                Typed::new(schema, SqlType::Name)
             }
             _ => return None,
         })

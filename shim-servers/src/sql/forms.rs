@@ -70,6 +70,7 @@ pub(crate) const SIMPLE: &[(&str, &[&str], &str, &str)] = &[
     ("session_user", &[], "name", "x_user()"),
     ("user", &[], "name", "x_user()"),
     ("pg_backend_pid", &[], "int4", "x_pid()"),
+    ("txid_current", &[], "int8", "x_txid()"),
     ("pg_sleep", &["float8"], "void", "x_sleep({0})"),
     ("pg_notify", &["text", "text"], "void", "x_notify({0}, {1})"),
     ("pg_cancel_backend", &["int4"], "bool", "x_stop('cancel', {0})"),

@@ -129,11 +129,9 @@ impl Planner<'_> {
                 self.table_function(name, args, alias.as_ref(), *with_ordinality)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
-                let [array] = &array_exprs[..] else {
-                    return Err(SqlError::unsupported("unnest of several arrays"));
-                };
-                let array = self.expression(array)?;
-                self.unnest(array, alias.as_ref(), *with_ordinality)
+                let arrays = array_exprs.iter().map(|array| self.expression(array));
+                let arrays = arrays.collect::<Result<Vec<_>>>()?;
+                self.unnest_all(arrays, alias.as_ref(), *with_ordinality)
             }
             TableFactor::Derived { lateral: false, subquery, alias, .. } => {
                 let (sql, columns) = self.derived(|planner| planner.subquery(subquery, None))?;
@@ -261,7 +259,7 @@ impl Planner<'_> {
         }
         match (function.as_str(), parts.len()) {
             ("generate_series", 2 | 3) if !ordinality => self.series(parts, alias),
-            ("unnest", 1) => self.unnest(parts.remove(0), alias, ordinality),
+            ("unnest", 1..) => self.unnest_all(parts, alias, ordinality),
             ("jsonb_array_elements" | "json_array_elements", 1) => {
                 let ty = if function.starts_with("jsonb") { SqlType::Jsonb } else { SqlType::Json };
                 let json = self.coerce(parts.remove(0), &ty, Mode::Implicit)?;
@@ -318,19 +316,75 @@ impl Planner<'_> {
         Ok(format!("json_each({json}) AS {}", quote(&name)))
     }
 
-    fn unnest(&mut self, array: Typed, alias: Option<&TableAlias>, ordinality: bool) -> Result<String> {
+    /// An array, and the type of its elements.
+    fn array_operand(&mut self, array: Typed) -> Result<(Typed, SqlType)> {
         let array = if array.is_unknown() {
             self.coerce(array, &SqlType::Text.array(), Mode::Implicit)?
         } else {
             array
         };
-        let SqlType::Array(element) = array.ty.clone() else {
-            let message = format!("function unnest({}) does not exist", array.ty.display_name());
-            return Err(SqlError::new(Condition::UndefinedFunction, message));
-        };
-        let value = if *element == SqlType::Bytea { "unhex(@.value)" } else { "@.value" };
+        match array.ty.clone() {
+            SqlType::Array(element) => Ok((array, *element)),
+            other => {
+                let message = format!("function unnest({}) does not exist", other.display_name());
+                Err(SqlError::new(Condition::UndefinedFunction, message))
+            }
+        }
+    }
+
+    /// Arrays side by side: rows by the places of their elements, and NULL where an array has ended.
+    fn unnest_all(
+        &mut self,
+        mut arrays: Vec<Typed>,
+        alias: Option<&TableAlias>,
+        ordinality: bool,
+    ) -> Result<String> {
+        if arrays.len() == 1 {
+            return self.unnest(arrays.remove(0), alias, ordinality);
+        }
+        let width = arrays.len();
+        let (mut parts, mut items, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, array) in arrays.into_iter().enumerate() {
+            let (array, element) = self.array_operand(array)?;
+            let values: Vec<String> = (0..width)
+                .map(|v| if v == at { "value" } else { "NULL" }.to_owned() + &format!(" AS v{v}"))
+                .collect();
+            parts.push(format!("SELECT key AS k, {} FROM json_each({})", values.join(", "), array.sql));
+            let value =
+                if element == SqlType::Bytea { format!("unhex(max(v{at}))") } else { format!("max(v{at})") };
+            items.push(value);
+            columns.push(output(&("unnest".to_owned(), element)));
+        }
+        if ordinality {
+            items.push("k + 1".to_owned());
+            columns.push(output(&("ordinality".to_owned(), SqlType::Int8)));
+        }
+        for (at, column) in alias.iter().flat_map(|alias| &alias.columns).enumerate().take(columns.len()) {
+            columns[at].name = name_of(&column.name);
+        }
+        let name = alias.map_or_else(|| self.invented("u"), |alias| name_of(&alias.name));
+        let inner: Vec<String> =
+            items.iter().enumerate().map(|(at, sql)| format!("{sql} AS \"__c{at}\"")).collect();
+        let sources = columns.iter().enumerate().map(|(at, column)| SourceColumn {
+            name: column.name.clone(),
+            ty: column.ty.clone(),
+            sql: format!("{}.\"__c{at}\"", quote(&name)),
+            origin: None,
+            hidden: false,
+        });
+        let source = Source { alias: name.clone(), columns: sources.collect() };
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.sources.push(source);
+        }
+        let (inner, parts) = (inner.join(", "), parts.join(" UNION ALL "));
+        Ok(format!("(SELECT {inner} FROM ({parts}) GROUP BY k ORDER BY k) AS {}", quote(&name)))
+    }
+
+    fn unnest(&mut self, array: Typed, alias: Option<&TableAlias>, ordinality: bool) -> Result<String> {
+        let (array, element) = self.array_operand(array)?;
+        let value = if element == SqlType::Bytea { "unhex(@.value)" } else { "@.value" };
         let named = alias.is_some();
-        let sql = self.each(&array.sql, value, *element, alias, ordinality)?;
+        let sql = self.each(&array.sql, value, element, alias, ordinality)?;
         if !named
             && let Some(column) =
                 self.scopes.last_mut().and_then(|s| s.sources.last_mut()?.columns.first_mut())

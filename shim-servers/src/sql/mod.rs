@@ -18,8 +18,11 @@ mod order;
 mod query;
 mod scope;
 mod select;
+mod sets;
 
-pub use definition::{Change, alter_table, create_index, create_table, create_view, integer_of, option_text};
+pub use definition::{
+    Change, alter_table, create_index, create_table, create_table_as, create_view, integer_of, option_text,
+};
 pub use names::{data_type, name_of, parse_error, split_name};
 pub use scope::{Origin, SystemColumns};
 
@@ -27,7 +30,7 @@ use sqlparser::ast::{Expr, Statement};
 
 use crate::engine::{Access, Catalog, Condition, Key, Result, SqlError, SqlType};
 pub(crate) use definition::columns_sequence as sequence;
-pub(crate) use definition::{new_key, rename_index};
+pub(crate) use definition::{new_key, rename_index, schema_of};
 use scope::{CommonTable, Scope};
 
 /// A statement that SQLite can run.
@@ -101,6 +104,13 @@ pub struct Surroundings<'a> {
     pub version: &'a str,
     /// The text of the statement, for positions.
     pub text: &'a str,
+}
+
+impl Surroundings<'_> {
+    /// The schema that new objects come into: the first of the path that exists.
+    pub(crate) fn current_schema(&self) -> Option<&str> {
+        self.search_path.iter().find(|schema| self.catalog.schemas.contains(*schema)).map(String::as_str)
+    }
 }
 
 /// Plans one statement.

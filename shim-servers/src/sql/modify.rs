@@ -3,6 +3,7 @@
 //! Owns defaults, assignments, ON CONFLICT and RETURNING. Must not run anything. Invariant: every stored value was converted to its
 //! column's type, limits included.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use sqlparser::ast::{
@@ -63,7 +64,7 @@ impl Planner<'_> {
             insert.table_alias.as_ref().map_or_else(|| relation.name.clone(), |alias| name_of(&alias.alias));
         let columns = self.insert_columns(&relation, insert)?;
         let (names, source) = match &insert.source {
-            Some(source) => self.insert_source(&relation, &columns, source)?,
+            Some(source) => self.insert_source(&relation, &columns, source, !insert.columns.is_empty())?,
             None => self.default_row(&relation)?,
         };
         let names: Vec<String> = names.iter().map(|name| quote(name)).collect();
@@ -147,14 +148,15 @@ impl Planner<'_> {
         relation: &Relation,
         columns: &[Column],
         source: &Query,
+        is_listed: bool,
     ) -> Result<(Vec<String>, String)> {
         let plain = source.with.is_none() && source.order_by.is_none() && source.limit_clause.is_none();
         if let (SetExpr::Values(values), true) = (source.body.as_ref(), plain) {
-            return self.insert_values(relation, columns, values);
+            return self.insert_values(relation, columns, values, is_listed);
         }
         let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
         let (sql, outputs) = self.subquery(source, Some(&types))?;
-        check_count(outputs.len(), columns.len())?;
+        check_count(outputs.len(), columns.len(), is_listed)?;
         let columns = &columns[..outputs.len()];
         let defaults = self.defaults(relation, columns)?;
         let mut items = Vec::new();
@@ -182,9 +184,10 @@ impl Planner<'_> {
         relation: &Relation,
         columns: &[Column],
         values: &sqlparser::ast::Values,
+        is_listed: bool,
     ) -> Result<(Vec<String>, String)> {
         let width = values.rows.first().map_or(0, |row| row.content.len());
-        check_count(width, columns.len())?;
+        check_count(width, columns.len(), is_listed)?;
         let columns = &columns[..width];
         let defaults = self.defaults(relation, columns)?;
         let mut rows = Vec::new();
@@ -409,12 +412,14 @@ fn refuse_generated(column: &Column, table: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_count(values: usize, columns: usize) -> Result<()> {
-    if values > columns {
-        let message = "INSERT has more expressions than target columns";
-        return Err(SqlError::new(Condition::SyntaxError, message));
-    }
-    Ok(())
+/// Values may be left out only where the columns are not listed.
+fn check_count(values: usize, columns: usize, is_listed: bool) -> Result<()> {
+    let message = match values.cmp(&columns) {
+        Ordering::Greater => "INSERT has more expressions than target columns",
+        Ordering::Less if is_listed => "INSERT has more target columns than expressions",
+        _ => return Ok(()),
+    };
+    Err(SqlError::new(Condition::SyntaxError, message))
 }
 
 /// Where a value is that has the wrong type; what is too long is found later, and has no place.

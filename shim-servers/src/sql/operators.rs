@@ -131,6 +131,9 @@ impl Planner<'_> {
                 Condition::DatatypeMismatch => no_operator(&left_ty, symbol(operator), &right_ty),
                 _ => error,
             })?;
+        if ty == SqlType::Record {
+            return Err(SqlError::unsupported("comparing rows that are one value"));
+        }
         if ty == SqlType::Json {
             return Err(no_operator(&ty, symbol(operator), &ty));
         }

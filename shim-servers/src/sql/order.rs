@@ -40,6 +40,9 @@ impl Planner<'_> {
     pub(crate) fn order_term(&mut self, term: &OrderByExpr) -> Result<String> {
         let part = self.expression(&term.expr)?;
         let part = self.decided(part)?;
+        if part.ty == SqlType::Record {
+            return Err(SqlError::unsupported("ORDER BY of a row"));
+        }
         // A constant would be taken for the number of a column.
         let sql = if part.sql.bytes().all(|byte| byte.is_ascii_digit()) {
             format!("+{}", part.sql)

@@ -13,6 +13,7 @@ use super::names::{name_of, split_name};
 use super::order::{alias_of, ordered, ordinal};
 use super::query::Body;
 use super::scope::{Scope, Source};
+use super::sets;
 use super::{Output, Planner};
 use crate::engine::{Condition, Result, SqlError, SqlType, quote};
 
@@ -24,6 +25,9 @@ impl Planner<'_> {
         order: &[OrderByExpr],
     ) -> Result<Body> {
         refuse_parts(select)?;
+        if let Some(moved) = sets::moved(select)? {
+            return self.select(&moved, expected, order);
+        }
         self.scopes.push(Scope::default());
         let from = self.from(&select.from)?;
         let condition = match &select.selection {

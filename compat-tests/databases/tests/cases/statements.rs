@@ -87,6 +87,7 @@ async fn constraints_have_their_names_and_conditions() {
         ("SELECT nothing FROM authors", "42703", None, None),
         ("SELECT * FROM nowhere", "42P01", None, None),
         ("SELEKT 1", "42601", None, None),
+        ("INSERT INTO books (author, title) VALUES (1)", "42601", None, None),
         ("SELECT 1 / 0", "22012", None, None),
         ("SELECT 'many'::int", "22P02", None, None),
         ("SELECT nofunction(1)", "42883", None, None),
@@ -113,6 +114,75 @@ async fn constraints_have_their_names_and_conditions() {
     let (code, name, detail) = refusal(&error);
     assert_eq!((code.as_str(), name.as_deref()), ("23503", Some("books_author_fkey")));
     assert_eq!(detail.as_deref(), Some("Key (id)=(1) is still referenced from table \"books\"."));
+}
+
+#[tokio::test]
+async fn temporary_tables_are_one_sessions() {
+    let Some((server, mut connection)) = connected().await else { return };
+    let mut other = PgConnection::connect(&server.url()).await.expect("a connection");
+    connection
+        .execute(
+            "CREATE TABLE t (n INT); INSERT INTO t VALUES (1);
+             CREATE TEMPORARY TABLE t (id SERIAL PRIMARY KEY, n INT CHECK (n > 0));
+             INSERT INTO t (n) VALUES (20), (30)",
+        )
+        .await
+        .expect("two tables");
+    let sum = "SELECT COALESCE(sum(n), 0)::int8 FROM t";
+    let one: i64 = sqlx::query_scalar(sum).fetch_one(&mut connection).await.expect("a sum");
+    let two: i64 = sqlx::query_scalar(sum).fetch_one(&mut other).await.expect("a sum");
+    assert_eq!((one, two), (50, 1), "the temporary table hides the other one, for its session");
+    let error = connection.execute("INSERT INTO t (n) VALUES (-1)").await.expect_err("a check");
+    assert_eq!(refusal(&error).0, "23514");
+    let error = other.execute("SELECT id FROM t").await.expect_err("no such column");
+    assert_eq!(refusal(&error).0, "42703");
+    connection.execute("ALTER TABLE t ADD COLUMN name TEXT NOT NULL DEFAULT 'x'").await.expect("altered");
+    let found: (i32, i32, String) =
+        sqlx::query_as("SELECT * FROM t WHERE n = 30").fetch_one(&mut connection).await.expect("a row");
+    assert_eq!(found, (2, 30, "x".to_owned()));
+    let mut transaction = connection.begin().await.expect("a transaction");
+    transaction
+        .execute(
+            "CREATE TEMP TABLE gone (n INT) ON COMMIT DROP; INSERT INTO gone VALUES (1);
+             CREATE TEMP TABLE empty (n INT) ON COMMIT DELETE ROWS; INSERT INTO empty VALUES (1);
+             CREATE TEMP TABLE kept (n INT) ON COMMIT PRESERVE ROWS; INSERT INTO kept VALUES (1)",
+        )
+        .await
+        .expect("tables");
+    transaction.commit().await.expect("committed");
+    let error = connection.execute("SELECT * FROM gone").await.expect_err("it is gone");
+    assert_eq!(refusal(&error).0, "42P01");
+    let counts: (i64, i64) =
+        sqlx::query_as("SELECT (SELECT count(*) FROM empty), (SELECT count(*) FROM kept)")
+            .fetch_one(&mut connection)
+            .await
+            .expect("counts");
+    assert_eq!(counts, (0, 1));
+    let mut transaction = connection.begin().await.expect("a transaction");
+    transaction.execute("CREATE TEMP TABLE undone AS SELECT 1 AS a, 'b' AS b").await.expect("a table");
+    transaction.rollback().await.expect("undone");
+    connection.execute("SELECT * FROM undone").await.expect_err("it never was");
+    connection.execute("DISCARD TEMP").await.expect("dropped");
+    let one: i64 = sqlx::query_scalar(sum).fetch_one(&mut connection).await.expect("a sum");
+    assert_eq!(one, 1, "the other table is seen again");
+}
+
+#[tokio::test]
+async fn a_table_is_made_of_a_query() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    let made = connection
+        .execute("CREATE TABLE squares AS SELECT n, n * n AS square FROM generate_series(1, 10) AS n")
+        .await
+        .expect("a table");
+    assert_eq!(made.rows_affected(), 10);
+    let found: (i32, i32) = sqlx::query_as("SELECT n, square FROM squares WHERE square = 49")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a row");
+    assert_eq!(found, (7, 49));
+    let schema: String =
+        sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&mut connection).await.expect("a name");
+    assert_eq!(schema, "public");
 }
 
 #[tokio::test]

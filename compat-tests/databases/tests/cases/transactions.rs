@@ -119,6 +119,28 @@ async fn a_writer_waits_for_the_row() {
 }
 
 #[tokio::test]
+async fn a_write_that_takes_too_long_is_undone_alone() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    connection.execute(ACCOUNTS).await.expect("a table");
+    let mut outer = connection.begin().await.expect("a transaction");
+    outer.execute("UPDATE accounts SET balance = 1 WHERE id = 1").await.expect("an update");
+    let mut inner = outer.begin().await.expect("a savepoint");
+    inner.execute("SET LOCAL statement_timeout = '80ms'").await.expect("set");
+    let long = "INSERT INTO accounts SELECT n, 0 FROM generate_series(10, 500000) AS n";
+    let error = inner.execute(long).await.expect_err("it takes too long");
+    assert_eq!(code(&error), "57014");
+    inner.rollback().await.expect("undone");
+    outer.execute("UPDATE accounts SET balance = 2 WHERE id = 2").await.expect("the transaction lives on");
+    outer.commit().await.expect("committed");
+    assert_eq!((balance(&mut connection, 1).await, balance(&mut connection, 2).await), (1, 2));
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM accounts")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a count");
+    assert_eq!(count, 2);
+}
+
+#[tokio::test]
 async fn statements_are_cancelled() {
     let Some((server, mut connection)) = connected().await else { return };
     connection.execute("SET statement_timeout = '80ms'").await.expect("set");

@@ -1,5 +1,7 @@
 //! Types: what goes in as a parameter comes out of a column, in the binary format.
 
+use super::super::sqlx::encode::IsNull;
+use super::super::sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
 use super::super::sqlx::types::chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use super::super::sqlx::types::{Decimal, Json, Uuid};
 use super::super::sqlx::{self, Executor, PgConnection, Row};
@@ -171,4 +173,115 @@ async fn expressions_are_as_postgres_has_them() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An enum of the user's, as its derived implementation would have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Sad,
+    Happy,
+}
+
+impl sqlx::Type<Postgres> for Mood {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("mood")
+    }
+}
+
+impl PgHasArrayType for Mood {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("mood")
+    }
+}
+
+impl sqlx::Encode<'_, Postgres> for Mood {
+    fn encode_by_ref(
+        &self,
+        buffer: &mut PgArgumentBuffer,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Send + Sync>> {
+        <&str as sqlx::Encode<Postgres>>::encode(if *self == Mood::Sad { "sad" } else { "happy" }, buffer)
+    }
+}
+
+impl sqlx::Decode<'_, Postgres> for Mood {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(if <&str as sqlx::Decode<Postgres>>::decode(value)? == "sad" { Mood::Sad } else { Mood::Happy })
+    }
+}
+
+#[tokio::test]
+async fn enums_of_the_user_are_looked_up() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    connection
+        .execute(
+            "CREATE TYPE mood AS ENUM ('sad', 'happy');
+             CREATE TABLE people (name TEXT, mood mood, moods mood[])",
+        )
+        .await
+        .expect("a type and a table");
+    let moods = vec![Mood::Happy, Mood::Sad];
+    sqlx::query("INSERT INTO people VALUES ($1, $2, $3)")
+        .bind("ada")
+        .bind(Mood::Happy)
+        .bind(&moods)
+        .execute(&mut connection)
+        .await
+        .expect("a row");
+    let found: (Mood, Vec<Mood>) =
+        sqlx::query_as("SELECT mood, moods FROM people WHERE mood > $1 AND $1 = ANY (moods)")
+            .bind(Mood::Sad)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a row");
+    assert_eq!(found, (Mood::Happy, moods));
+}
+
+#[tokio::test]
+async fn arrays_become_rows() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    connection
+        .execute("CREATE TABLE bulk (id INT PRIMARY KEY, name TEXT, data BYTEA)")
+        .await
+        .expect("a table");
+    let ids: Vec<i32> = (0..500).collect();
+    let names: Vec<Option<String>> = ids.iter().map(|id| (id % 7 != 0).then(|| format!("n{id}"))).collect();
+    let data: Vec<Vec<u8>> = ids.iter().map(|id| vec![0xff, *id as u8]).collect();
+    let done = sqlx::query("INSERT INTO bulk SELECT * FROM UNNEST($1::int[], $2::text[], $3::bytea[])")
+        .bind(&ids)
+        .bind(&names)
+        .bind(&data)
+        .execute(&mut connection)
+        .await
+        .expect("rows");
+    assert_eq!(done.rows_affected(), 500);
+    let found: Vec<(i32, Option<String>, Vec<u8>)> =
+        sqlx::query_as("SELECT * FROM bulk ORDER BY id").fetch_all(&mut connection).await.expect("rows");
+    let expected: Vec<_> = ids
+        .iter()
+        .zip(&names)
+        .zip(&data)
+        .map(|((id, name), data)| (*id, name.clone(), data.clone()))
+        .collect();
+    assert_eq!(found, expected);
+    let uneven: Vec<(Option<i32>, Option<String>)> =
+        sqlx::query_as("SELECT t.a, t.b FROM unnest(ARRAY[1, 2, 3], ARRAY['x']) AS t(a, b)")
+            .fetch_all(&mut connection)
+            .await
+            .expect("rows");
+    assert_eq!(uneven, [(Some(1), Some("x".to_owned())), (Some(2), None), (Some(3), None)]);
+    let listed: Vec<(i32, String)> = sqlx::query_as("SELECT unnest($1::int[]), unnest($2::text[]) AS name")
+        .bind(&ids[..2])
+        .bind(["p", "q"])
+        .fetch_all(&mut connection)
+        .await
+        .expect("rows");
+    assert_eq!(listed, [(0, "p".to_owned()), (1, "q".to_owned())]);
+    let series: Vec<i32> =
+        sqlx::query_scalar("SELECT generate_series(1, 3)").fetch_all(&mut connection).await.expect("rows");
+    assert_eq!(series, [1, 2, 3]);
+    let row: String = sqlx::query_scalar("SELECT ROW(1, 'a b', NULL, true)::text")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a row");
+    assert_eq!(row, "(1,\"a b\",,t)");
 }

@@ -176,6 +176,36 @@ async fn a_failed_statement_leaves_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_killed_write_leaves_the_transaction_as_it_was() {
+    let url = database_or_skip!();
+    let pool = with_accounts(&url).await;
+    sqlx::query("CREATE TABLE numbers (a INT, b INT)").execute(&pool).await.expect("a table");
+    let rows: Vec<String> = (0..400).map(|n| format!("({n}, 0)")).collect();
+    let fill = format!("INSERT INTO numbers VALUES {}", rows.join(", "));
+    sqlx::query(dynamic!(fill)).execute(&pool).await.expect("rows");
+    let mut transaction = pool.begin().await.expect("it begins");
+    let id: i64 = sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS SIGNED)")
+        .fetch_one(&mut *transaction)
+        .await
+        .expect("its id");
+    sqlx::query("UPDATE accounts SET balance = 1").execute(&mut *transaction).await.expect("an update");
+    let long = sqlx::query("INSERT INTO numbers SELECT a.a, b.a FROM numbers AS a, numbers AS b");
+    let (error, ()) = tokio::join!(long.execute(&mut *transaction), async {
+        tokio::time::sleep(Duration::from_millis(8)).await;
+        let kill = format!("KILL QUERY {id}");
+        sqlx::query(dynamic!(kill)).execute(&pool).await.expect("it is killed");
+    });
+    let error = error.expect_err("it was killed");
+    assert_eq!(error.as_database_error().expect("the server's").code().as_deref(), Some("70100"));
+    transaction.commit().await.expect("it commits");
+    assert_eq!(balance(&pool, "ben").await, 1);
+    let count: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM numbers").fetch_one(&pool).await.expect("a count");
+    assert_eq!(count, 400);
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn errors_have_mysqls_codes() {
     let url = database_or_skip!();
     let pool = with_accounts(&url).await;

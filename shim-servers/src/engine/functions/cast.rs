@@ -60,10 +60,10 @@ pub(crate) fn convert(from: &SqlType, to: &SqlType, explicit: bool, value: &Valu
             Ok(Value::Text(number.to_string()))
         }
         (SqlType::Bool, Value::Integer(number)) => Ok(Value::Integer(i64::from(*number != 0))),
-        (SqlType::Date, Value::Integer(us)) => Ok(Value::Integer(us.div_euclid(DAY_US))),
+        (SqlType::Date, Value::Integer(us)) => Ok(Value::Integer(times::date_of_timestamp(*us))),
         (SqlType::Timestamp | SqlType::Timestamptz, Value::Integer(number)) => {
             Ok(Value::Integer(match from {
-                SqlType::Date => number * DAY_US,
+                SqlType::Date => times::timestamp_of_date(*number)?,
                 _ => *number,
             }))
         }
@@ -126,7 +126,7 @@ pub(crate) fn out_of_range(ty: &SqlType) -> SqlError {
 /// A point in time that a function was given.
 pub(crate) fn timestamp(value: &Value, ty: &SqlType) -> Result<i64> {
     match (value, ty) {
-        (Value::Integer(days), SqlType::Date) => Ok(days * DAY_US),
+        (Value::Integer(days), SqlType::Date) => times::timestamp_of_date(*days),
         (Value::Integer(us), _) => Ok(*us),
         (Value::Text(text), _) => times::parse_timestamp(text, true),
         (other, _) => Err(SqlError::internal(format!("no point in time: {other:?}"))),

@@ -163,7 +163,15 @@ fn float(arguments: &Arguments) -> Result<Value> {
 /// `x_span(operation, left, right)`: what times and intervals do with each other.
 fn span(arguments: &Arguments) -> Result<Value> {
     let interval = |at: usize| Interval::from_kept(arguments.text(at)?);
+    let is_special = |at: usize| Ok::<_, SqlError>(!times::is_finite(arguments.integer(at)?));
     Ok(match arguments.text(0)? {
+        "timestamp+" | "timestamp-" if is_special(1)? => arguments.value(1).clone(),
+        "difference" if is_special(1)? || is_special(2)? => {
+            return Err(SqlError::new(
+                Condition::DatetimeFieldOverflow,
+                "cannot subtract infinite timestamps",
+            ));
+        }
         "timestamp+" => Value::Integer(interval(2)?.add_to(arguments.integer(1)?)?),
         "timestamp-" => Value::Integer(interval(2)?.scaled(-1).add_to(arguments.integer(1)?)?),
         "time+" => Value::Integer((arguments.integer(1)? + interval(2)?.us).rem_euclid(DAY_US)),

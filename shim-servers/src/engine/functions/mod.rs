@@ -91,8 +91,14 @@ const PURE: FunctionFlags = FunctionFlags::SQLITE_UTF8
 pub(crate) fn register(connection: &Connection, shared: &Arc<Shared>) -> rusqlite::Result<()> {
     connection.create_collation("numeric", numeric::compare)?;
     let strict = [math::FUNCTIONS, strings::FUNCTIONS, json::STRICT].concat();
+    let check = |shared: &Shared| match shared.overdue() {
+        Some(reason) => Err(through_sqlite(&reason.error())),
+        None => Ok(()),
+    };
     for (name, function) in strict {
+        let shared = Arc::clone(shared);
         connection.create_scalar_function(name, -1, PURE, move |context| {
+            check(&shared)?;
             let arguments = Arguments::of(context);
             if (0..arguments.len()).any(|at| arguments.is_null(at)) {
                 return Ok(Value::Null);
@@ -101,7 +107,9 @@ pub(crate) fn register(connection: &Connection, shared: &Arc<Shared>) -> rusqlit
         })?;
     }
     for (name, function) in [cast::FUNCTIONS, json::LENIENT].concat() {
+        let shared = Arc::clone(shared);
         connection.create_scalar_function(name, -1, PURE, move |context| {
+            check(&shared)?;
             function(&Arguments::of(context)).map_err(|error| through_sqlite(&error))
         })?;
     }

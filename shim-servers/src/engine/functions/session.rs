@@ -30,6 +30,7 @@ pub(super) const FUNCTIONS: &[(&str, Stateful)] = &[
     ("x_set_config", set_config),
     ("x_system", |shared, a| Ok(shared.system_view(a.text(0)?)?.to_string().into())),
     ("x_pid", |shared, _| Ok(Value::Integer(i64::from(shared.id)))),
+    ("x_txid", |shared, _| Ok(Value::Integer(shared.transaction_number()))),
     ("x_user", |shared, _| Ok(shared.user.clone().into())),
     ("x_database", |shared, _| Ok(shared.database.name.clone().into())),
     ("x_stop", stop),

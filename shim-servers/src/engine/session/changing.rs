@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::task::spawn_blocking;
 
-use super::super::catalog::{Catalog, Key};
+use super::super::catalog::{Catalog, Key, OnCommit, quote};
 use super::super::error::{Result, SqlError};
 use super::super::schema::{self, Step};
 use super::jobs::{run_change, with_deadline};
@@ -23,7 +23,7 @@ impl Session {
         F: FnOnce(&Connection) -> rusqlite::Result<Option<Catalog>> + Send + 'static,
     {
         self.abandon().await;
-        let prologue = self.enter(Access::Write, command).await?.unwrap_or_default();
+        let prologue = self.enter(Access::Write, command, false).await?.unwrap_or_default();
         let mut backend = self.take_backend()?;
         let catalog = self.catalog();
         self.shared.with(|state| state.catalog = catalog);
@@ -64,6 +64,25 @@ impl Session {
             Ok(Some(catalog))
         })
         .await
+    }
+
+    /// Empties and drops the temporary tables that do not outlive the transaction.
+    pub(super) async fn end_temporary(&mut self) -> Result<()> {
+        let mut catalog = self.catalog().as_ref().clone();
+        let ending: Vec<_> = catalog.ending().cloned().collect();
+        if ending.is_empty() {
+            return Ok(());
+        }
+        let mut steps = vec![Step::Sql("PRAGMA defer_foreign_keys = ON".to_owned())];
+        for relation in ending {
+            let table = quote(&relation.sqlite_name());
+            steps.push(Step::Sql(format!("DELETE FROM {table}")));
+            if relation.on_commit == OnCommit::Drop {
+                steps.push(Step::Sql(format!("DROP TABLE {table}")));
+                catalog.remove_relation(&relation.key());
+            }
+        }
+        self.alter("COMMIT", None, steps, catalog).await
     }
 
     /// Lets `job` look at what the session sees; it must not change anything.

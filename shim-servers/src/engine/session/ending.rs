@@ -38,6 +38,11 @@ impl Session {
         self.abandon().await;
         let at = self.find_savepoint(name).await?;
         let transaction = self.transaction();
+        if transaction.lost {
+            transaction.failed = true;
+            let message = "the storage has rolled back the whole transaction";
+            return Err(SqlError::new(Condition::IoError, message));
+        }
         transaction.savepoints.truncate(at + 1);
         transaction.failed = false;
         let (number, changes) =
@@ -112,13 +117,19 @@ impl Session {
             return Ok(false);
         }
         let stage = transaction.stage;
+        if stage == Stage::Writing
+            && let Err(error) = self.end_temporary().await
+        {
+            self.roll_back_here().await;
+            return Err(error);
+        }
         if stage != Stage::Loose {
             self.commit_sqlite(stage == Stage::Writing).await?;
         }
         let changes = self.transaction.take().map(|transaction| transaction.changes).unwrap_or_default();
         let database = Arc::clone(&self.shared.database);
         if let Some(catalog) = changes.catalog {
-            database.publish_catalog(catalog);
+            database.publish_catalog(self.temporary.keep(catalog));
         }
         for (channel, on) in &changes.listening {
             match channel {

@@ -62,7 +62,7 @@ pub(super) fn run_change(
     connection.execute_batch("SAVEPOINT __change")?;
     let result = job(connection).and_then(|catalog| {
         if let Some(catalog) = &catalog {
-            let body = serde_json::to_string(catalog)
+            let body = serde_json::to_string(&catalog.permanent())
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
             connection.execute("INSERT OR REPLACE INTO __catalog VALUES (0, ?1)", [body])?;
         }

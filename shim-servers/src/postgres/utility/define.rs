@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{Ident, ObjectName, ObjectType, SchemaName, Statement, UserDefinedTypeRepresentation};
+use sqlparser::ast::{
+    CreateTable, Ident, ObjectName, ObjectType, SchemaName, Statement, UserDefinedTypeRepresentation,
+};
 
 use super::super::connection::{Connection, Handled, surroundings};
 use super::super::message::Messages;
 use super::needs_no_transaction;
 use crate::engine::{
     Access, Catalog, Condition, Constraint, EnumType, Key, RelationKind, Result, SqlError, SqlType, Step,
-    Work, quote, sqlite_name,
+    TEMPORARY, Work, quote, sqlite_name,
 };
-use crate::sql::{self, Change, Surroundings, first_words, name_of, new_key, split_name};
+use crate::sql::{self, Change, Surroundings, first_words, name_of, new_key, schema_of, split_name};
 
 impl Connection {
     /// Does a definition; its command tag.
@@ -24,7 +26,7 @@ impl Connection {
         statement: &Statement,
         text: &str,
     ) -> Handled<String> {
-        if let Some(tag) = self.define_outside(statement).await? {
+        if let Some(tag) = self.define_outside(messages, statement).await? {
             return Ok(tag.to_owned());
         }
         // The lock first, then the catalog.
@@ -34,6 +36,9 @@ impl Connection {
         let (catalog, path) = (self.session.catalog(), self.search_path());
         let around = surroundings(&catalog, &path, text);
         let (tag, change) = match statement {
+            Statement::CreateTable(create) if create.query.is_some() => {
+                return self.create_table_as(messages, create, text).await;
+            }
             Statement::CreateTable(create) => {
                 ("CREATE TABLE".to_owned(), Some(sql::create_table(create, &around)?))
             }
@@ -78,16 +83,56 @@ impl Connection {
             other => return Err(SqlError::unsupported(first_words(other)).into()),
         };
         if let Some(change) = change {
-            if let Some(notice) = &change.notice {
-                messages.push_notice("NOTICE", &SqlError::new(Condition::Warning, notice.clone()))?;
-            }
-            self.session.alter("DDL", None, change.steps, change.catalog).await?;
+            self.apply(messages, change).await?;
         }
         Ok(tag)
     }
 
+    async fn apply(&mut self, messages: &mut Messages, change: Change) -> Handled {
+        if let Some(notice) = &change.notice {
+            messages.push_notice("NOTICE", &SqlError::new(Condition::Warning, notice.clone()))?;
+        }
+        Ok(self.session.alter("DDL", None, change.steps, change.catalog).await?)
+    }
+
+    async fn create_table_as(
+        &mut self,
+        messages: &mut Messages,
+        create: &CreateTable,
+        text: &str,
+    ) -> Handled<String> {
+        let Some(query) = &create.query else { return Err(SqlError::internal("no query").into()) };
+        let (catalog, path) = (self.session.catalog(), self.search_path());
+        let (change, fill) = sql::create_table_as(create, query, &surroundings(&catalog, &path, text))?;
+        self.apply(messages, change).await?;
+        let Some(sql) = fill else { return Ok("CREATE TABLE AS".to_owned()) };
+        let fill = Work { sql, access: Access::Write, command: "CREATE TABLE AS", ..Work::default() };
+        Ok(format!("SELECT {}", self.session.execute(fill).await?))
+    }
+
+    /// Drops the session's temporary objects.
+    pub(super) async fn drop_temporary(&mut self) -> Handled {
+        let catalog = self.session.catalog();
+        if !catalog.has_temporary() {
+            return Ok(());
+        }
+        let is_temporary = |key: &&Key| key.0 == TEMPORARY;
+        let keys: Vec<Key> = catalog.relations.keys().filter(is_temporary).cloned().collect();
+        let mut change = Change::of(&catalog);
+        for key in keys {
+            drop_relation(&mut change, &key, true)?;
+        }
+        change.catalog.sequences.retain(|key, _| key.0 != TEMPORARY);
+        change.catalog.enums.retain(|key, _| key.0 != TEMPORARY);
+        Ok(self.session.alter("DISCARD", None, change.steps, change.catalog).await?)
+    }
+
     /// What is outside of every database, or changes nothing; its tag.
-    async fn define_outside(&mut self, statement: &Statement) -> Handled<Option<&'static str>> {
+    async fn define_outside(
+        &mut self,
+        messages: &mut Messages,
+        statement: &Statement,
+    ) -> Handled<Option<&'static str>> {
         match statement {
             Statement::CreateDatabase { db_name, .. } => {
                 needs_no_transaction(self.session.status(), statement)?;
@@ -101,6 +146,8 @@ impl Connection {
                 for name in names {
                     let (_, name) = split_name(name)?;
                     if *if_exists && cluster.database(&name).is_none() {
+                        let notice = format!("database \"{name}\" does not exist, skipping");
+                        messages.push_notice("NOTICE", &SqlError::new(Condition::Warning, notice))?;
                         continue;
                     }
                     cluster.drop_database(&name).await?;
@@ -167,7 +214,9 @@ impl Connection {
 }
 
 fn create_sequence(statement: &Statement, around: &Surroundings<'_>) -> Result<Option<Change>> {
-    let Statement::CreateSequence { name, if_not_exists, data_type, sequence_options, .. } = statement else {
+    let Statement::CreateSequence { name, if_not_exists, data_type, sequence_options, temporary, .. } =
+        statement
+    else {
         return Err(SqlError::internal("no CREATE SEQUENCE"));
     };
     let ty = match data_type {
@@ -175,6 +224,7 @@ fn create_sequence(statement: &Statement, around: &Surroundings<'_>) -> Result<O
         None => SqlType::Int8,
     };
     let (schema, name) = split_name(name)?;
+    let schema = schema_of(*temporary, schema)?;
     let key = new_key(around.catalog, schema, name, around.search_path)?;
     if around.catalog.is_taken(&key) {
         if *if_not_exists {
@@ -334,15 +384,10 @@ fn drop_relation(change: &mut Change, key: &Key, cascade: bool) -> Result<()> {
             change.steps.push(Step::Rewrite(found.sqlite_name(), found.create_table()));
         }
     }
-    let Some(gone) = change.catalog.relations.remove(key) else { return Ok(()) };
+    let Some(gone) = change.catalog.remove_relation(key) else { return Ok(()) };
     if gone.kind == RelationKind::Table {
         change.steps.push(Step::Sql(format!("DROP TABLE {}", quote(&sqlite_name(key)))));
     }
-    change.catalog.indexes.retain(|_, index| index.table != *key);
-    change
-        .catalog
-        .sequences
-        .retain(|_, sequence| sequence.owner.as_ref().is_none_or(|(table, _)| table != key));
     Ok(())
 }
 

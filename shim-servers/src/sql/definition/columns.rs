@@ -308,6 +308,11 @@ pub(crate) fn add_foreign_key(
     let parent = found.ok_or_else(|| {
         SqlError::new(Condition::UndefinedTable, format!("relation \"{table}\" does not exist"))
     })?;
+    if parent.is_temporary() != relation.is_temporary() {
+        let kind = if relation.is_temporary() { "temporary" } else { "permanent" };
+        let message = format!("constraints on {kind} tables may reference only {kind} tables");
+        return Err(SqlError::new(Condition::InvalidTableDefinition, message));
+    }
     let referred = if key.referred_columns.is_empty() {
         parent.primary_key().map(<[String]>::to_vec).ok_or_else(|| {
             let message = format!("there is no primary key for referenced table \"{table}\"");
