@@ -1,4 +1,4 @@
-//! Database servers for simulations: real wire protocols over an embedded SQL engine, as ordinary tokio applications.
+//! Database servers for simulations, as ordinary tokio applications: PostgreSQL and MySQL over an embedded SQL engine, and Redis.
 //!
 //! ```ignore
 //! tokio::sim::host("db", shim_servers::postgres());
@@ -7,6 +7,8 @@
 //!
 //! Owns servers. Must not know the simulation: on a machine of one, their files, clocks, entropy and sockets are that machine's. Invariant: what a client was
 //! told is committed survives what the machine's disk survives.
+//!
+//! Redis has its own lists of what it does not speak: [`mod@redis`].
 //!
 //! # What is real
 //! The protocol (messages by pgwire), authentication (SCRAM-SHA-256, MD5, clear text), TLS by rustls, prepared statements and portals with
@@ -37,12 +39,29 @@
 pub mod engine;
 pub mod mysql;
 pub mod postgres;
+pub mod redis;
 pub mod sql;
 
 pub use mysql::{MySql, mysql};
 pub use postgres::{Authentication, Control, Postgres};
+pub use redis::{Redis, Sentinel};
 
 /// A PostgreSQL server with its default options, as a node's program.
 pub fn postgres() -> impl Fn() -> postgres::Running + Clone + 'static {
     Postgres::new().host()
+}
+
+/// A Redis server with its default options, as a node's program.
+pub fn redis() -> impl FnMut() -> redis::HostFuture + 'static {
+    Redis::new().host()
+}
+
+/// A sentinel that watches the master at `host`, as a node's program: it is down when `quorum` sentinels say so.
+pub fn sentinel(
+    name: &str,
+    host: &str,
+    port: u16,
+    quorum: usize,
+) -> impl FnMut() -> redis::HostFuture + 'static {
+    Sentinel::new().monitor(name, host, port, quorum).host()
 }
