@@ -181,6 +181,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("redis/sets.txt"),
     include_str!("redis/sorted.txt"),
     include_str!("redis/streams.txt"),
+    include_str!("redis/hyperloglog.txt"),
     include_str!("redis/connection.txt"),
     include_str!("redis/transactions.txt"),
 ];
