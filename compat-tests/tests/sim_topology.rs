@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sim::links::Latency;
 use tokio::sim::{self, FirewallConfig, NatConfig, Protocol};
 use tokio::time::timeout;
 
@@ -308,6 +309,27 @@ async fn a_nat_behind_a_nat_and_a_line_that_all_share() {
     // Two times a second's worth, and headers, over one line.
     let took = (sim::elapsed() - started).as_secs_f64();
     assert!((2.0..3.5).contains(&took), "{took} s");
+}
+
+#[tokio::test]
+async fn rules_of_a_line_and_of_a_pair_begin_from_what_was_there() {
+    let latency = Latency::Fixed(Duration::from_millis(10));
+    let of_the_switch = latency.clone();
+    sim::switch("lan").link(|link| link.latency = of_the_switch).make();
+    sim::node("server").switch("lan").host(reflector);
+    let client = sim::node("client").switch("lan").client(async move {
+        let socket = from_all_over().await.expect("it is bound");
+        assert!(ask(&socket, "server:7000", b"hello").await.is_some());
+        // A rate for the cable, and no latency that nobody asked for.
+        sim::link("client", "lan").bandwidth_bits_per_sec(1_000_000_000);
+        let started = sim::elapsed();
+        assert!(ask(&socket, "server:7000", b"hello").await.is_some());
+        let took = sim::elapsed() - started;
+        assert!(took.as_micros().abs_diff(20_000) < 100, "{took:?}");
+        // Losses for two of the switch: its latency stays.
+        sim::link("client", "server").loss(0.0).update(|link| assert_eq!(link.latency, latency));
+    });
+    client.await.expect("it ends");
 }
 
 #[tokio::test]

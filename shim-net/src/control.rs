@@ -73,7 +73,7 @@ fn set(from: &[NodeId], to: &[NodeId], both: bool, gate: Gate, fault: Fault) {
     });
 }
 
-fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(Trip, Packet)>) {
+fn resend(net: &mut Net, cx: &mut DeviceContext<'_>, released: Vec<(Trip, Box<Packet>)>) {
     for (trip, packet) in released {
         net.fabric.travel(trip, packet, cx.now, &mut cx.rng.link);
     }
@@ -124,13 +124,13 @@ pub fn heal() {
 pub fn set_default_link(config: LinkConfig) {
     with(|net, cx| {
         record(cx, Fault::Link, &[], &[]);
-        net.fabric.default_link = config;
+        net.fabric.default_link = config.into();
     });
 }
 
 /// What links do that have no rules of their own.
 pub fn default_link() -> LinkConfig {
-    with(|net, _| net.fabric.default_link.clone())
+    with(|net, _| net.fabric.default_link.config.clone())
 }
 
 /// Sets what the links between `a` and `b` do, in both directions.
@@ -143,16 +143,14 @@ pub fn set_link(a: NodeId, b: NodeId, config: LinkConfig) {
 pub fn set_link_oneway(from: NodeId, to: NodeId, config: LinkConfig) {
     with(|net, cx| {
         record(cx, Fault::Link, &[from.0], &[to.0]);
-        net.fabric.link(from.0, to.0).config = Some(Box::new(config));
+        net.fabric.link(from.0, to.0).rules = Some(Box::new(config.into()));
     });
 }
 
-/// What the link from `from` to `to` does.
+/// What the link from `from` to `to` does. The way to a switch that has no rules of its own does nothing; other links
+/// do as the switch says that both are plugged into.
 pub fn link(from: NodeId, to: NodeId) -> LinkConfig {
-    with(|net, _| {
-        let own = net.fabric.link(from.0, to.0).config.as_deref().cloned();
-        own.unwrap_or_else(|| net.fabric.default_link.clone())
-    })
+    with(|net, _| net.fabric.rules_between(from.0, to.0).config.clone())
 }
 
 /// Changes what the links between `a` and `b` do, in both directions, beginning with what they do from

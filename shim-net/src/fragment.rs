@@ -45,30 +45,28 @@ fn transport_len(body: &Body) -> usize {
 }
 
 /// Makes of `packet` a train of fragments of at most `most` bytes each, with the number `id`.
-pub(crate) fn train(packet: Packet, most: usize, id: u64) -> Packet {
+pub(crate) fn train(mut packet: Box<Packet>, most: usize, id: u64) -> Box<Packet> {
     let len = transport_len(&packet.body);
-    let body = match packet.body {
+    packet.body = match packet.body {
         Body::Fragment(part) => Body::Fragment(Fragment { most: part.most.min(most), ..part }),
         whole => Body::Fragment(Fragment { id, whole: Arc::new(whole), offset: 0, len, most }),
     };
-    Packet { body, ..packet }
+    packet
 }
 
-/// Takes a train of fragments apart; what is none stays as it is.
-pub(crate) fn cut(packet: Packet) -> Vec<Packet> {
+/// Takes the first part out of a train of several.
+pub(crate) fn first_part(packet: &mut Packet) -> Option<Box<Packet>> {
     let header = packet.header_len();
-    let Body::Fragment(train) = &packet.body else { return vec![packet] };
-    if header + train.len <= train.most {
-        return vec![packet];
-    }
-    // Parts begin at multiples of eight bytes.
+    let Body::Fragment(train) = &mut packet.body else { return None };
+    // Parts begin at multiples of eight bytes; only the last may end elsewhere.
     let room = (train.most.saturating_sub(header) & !7).max(8);
-    let (begin, end) = (train.offset, train.offset + train.len);
-    let part = |offset: usize| {
-        let len = room.min(end - offset);
-        Packet { body: Body::Fragment(Fragment { offset, len, ..train.clone() }), ..packet.clone() }
-    };
-    (begin..end).step_by(room).map(part).collect()
+    if header + train.len <= train.most || train.len <= room {
+        return None;
+    }
+    let first = Fragment { len: room, ..train.clone() };
+    train.offset += room;
+    train.len -= room;
+    Some(packet.with_body(Body::Fragment(first)))
 }
 
 /// As Linux' `net.ipv4.ipfrag_time`.
@@ -89,7 +87,7 @@ pub(crate) struct Reassembly {
 
 impl Reassembly {
     /// A part arrived. Gives the whole packet where it was the last that was missing.
-    pub(crate) fn put(&mut self, packet: Packet, now: SimTime) -> Option<Packet> {
+    pub(crate) fn put(&mut self, mut packet: Box<Packet>, now: SimTime) -> Option<Box<Packet>> {
         let Body::Fragment(part) = packet.body else { return Some(packet) };
         self.waiting.retain(|_, partial| now - partial.since < TIMEOUT);
         let key = (packet.source.ip(), packet.destination.ip(), part.id);
@@ -104,8 +102,9 @@ impl Reassembly {
         if reached < part.total() {
             return None;
         }
-        let ecn = self.waiting.remove(&key)?.ecn;
-        Some(Packet { ecn, body: Arc::unwrap_or_clone(part.whole), ..packet })
+        packet.ecn = self.waiting.remove(&key)?.ecn;
+        packet.body = Arc::unwrap_or_clone(part.whole);
+        Some(packet)
     }
 
     /// Forgets everything.
@@ -119,15 +118,20 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::fabric::pieces;
 
-    fn datagram(len: usize) -> Packet {
-        Packet {
+    fn cut(train: Box<Packet>) -> Vec<Packet> {
+        pieces(train, None).map(|part| *part).collect()
+    }
+
+    fn datagram(len: usize) -> Box<Packet> {
+        Box::new(Packet {
             source: "10.0.0.1:5".parse().unwrap(),
             destination: "10.0.0.2:6".parse().unwrap(),
             ecn: 2,
             dont_fragment: false,
             body: Body::Udp(Bytes::from(vec![7; len])),
-        }
+        })
     }
 
     #[test]
@@ -136,27 +140,34 @@ mod tests {
         let sizes: Vec<usize> = parts.iter().map(|part| part.header_len() + part.payload_len()).collect();
         // 4008 bytes: 1480, 1480, and the rest.
         assert_eq!(sizes, [1500, 1500, 1068]);
-        let mut again = cut(train(parts[1].clone(), 600, 9));
+        let mut again = cut(train(Box::new(parts[1].clone()), 600, 9));
         assert_eq!(again.len(), 3);
         again[0].ecn = 3;
         let mut reassembly = Reassembly::default();
         let mut order = vec![parts[2].clone(), again[2].clone(), again[0].clone(), parts[0].clone()];
         order.push(parts[0].clone());
         for part in order {
-            assert!(reassembly.put(part, SimTime(0)).is_none());
+            assert!(reassembly.put(Box::new(part), SimTime(0)).is_none());
         }
-        let whole = reassembly.put(again[1].clone(), SimTime(0)).unwrap();
+        let whole = reassembly.put(Box::new(again[1].clone()), SimTime(0)).unwrap();
         assert_eq!((whole.payload_len(), whole.ecn), (4000, 3));
+    }
+
+    #[test]
+    fn only_the_last_part_may_end_anywhere() {
+        // As Linux: 1386 bytes fit, of which 1384 are a multiple of eight; 2770 are two parts.
+        let parts = cut(train(datagram(2762), 1406, 1));
+        assert_eq!(parts.iter().map(Packet::payload_len).collect::<Vec<_>>(), [1384, 1386]);
     }
 
     #[test]
     fn what_stays_incomplete_is_forgotten() {
         let parts = cut(train(datagram(2000), 1500, 1));
         let mut reassembly = Reassembly::default();
-        assert!(reassembly.put(parts[0].clone(), SimTime(0)).is_none());
+        assert!(reassembly.put(Box::new(parts[0].clone()), SimTime(0)).is_none());
         let late = SimTime(0) + TIMEOUT;
-        assert!(reassembly.put(parts[1].clone(), late).is_none());
-        assert!(reassembly.put(parts[0].clone(), late).is_some());
+        assert!(reassembly.put(Box::new(parts[1].clone()), late).is_none());
+        assert!(reassembly.put(Box::new(parts[0].clone()), late).is_some());
         assert!(reassembly.put(train(datagram(2000), 1500, 2), late).is_some(), "a train is whole");
     }
 }

@@ -151,7 +151,7 @@ impl Net {
     }
 
     /// One packet from `node`: to itself at once, as Linux' loopback does, or into the fabric.
-    fn deliver(&mut self, node: u32, packet: Packet, cx: &mut DeviceContext<'_>) {
+    fn deliver(&mut self, node: u32, packet: Box<Packet>, cx: &mut DeviceContext<'_>) {
         let to = packet.destination.ip();
         let stack = &mut self.stacks[node as usize];
         if stack.owns(to) {
@@ -204,12 +204,15 @@ impl Net {
             .collect();
         for to in others {
             let trip = Trip { from, to, segment, leg: Leg::Up, hops: HOPS };
-            self.fabric.travel(trip, packet.clone(), cx.now, &mut cx.rng.link);
+            self.fabric.travel(trip, Box::new(packet.clone()), cx.now, &mut cx.rng.link);
         }
     }
 
     /// Records what the fabric decided, and puts the arrivals into the queue.
     pub(crate) fn schedule(&mut self, cx: &mut DeviceContext<'_>) {
+        if !self.fabric.has_news() {
+            return;
+        }
         for outcome in self.fabric.outcomes.drain(..) {
             record(cx, outcome.from, outcome.to, outcome.verdict, outcome.digest);
             if let Some((at, place)) = outcome.arrival {

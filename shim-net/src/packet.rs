@@ -96,6 +96,11 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
+    /// These, but for `flags`.
+    pub const fn without(self, flags: Flags) -> Flags {
+        Flags(self.0 & !flags.0)
+    }
+
     /// Both together.
     pub const fn with(self, flags: Flags) -> Flags {
         Flags(self.0 | flags.0)
@@ -185,14 +190,20 @@ impl Packet {
         }
     }
 
+    /// A packet of the same sender and receiver that carries `body`.
+    pub(crate) fn with_body(&self, body: Body) -> Box<Packet> {
+        let Packet { source, destination, ecn, dont_fragment, .. } = *self;
+        Box::new(Packet { source, destination, ecn, dont_fragment, body })
+    }
+
     /// A packet back to the sender.
-    pub(crate) fn answer(&self, body: Body) -> Packet {
+    pub(crate) fn answer(&self, body: Body) -> Box<Packet> {
         let (source, destination) = (self.destination, self.source);
-        Packet { source, destination, ecn: 0, dont_fragment: true, body }
+        Box::new(Packet { source, destination, ecn: 0, dont_fragment: true, body })
     }
 
     /// The reset that answers a segment of no connection (RFC 9293, section 3.10.7.1); a reset is not answered.
-    pub(crate) fn reset(&self) -> Option<Packet> {
+    pub(crate) fn reset(&self) -> Option<Box<Packet>> {
         let Body::Tcp(segment) = &self.body else { return None };
         if segment.flags.has(Flags::RST) {
             return None;

@@ -86,42 +86,36 @@ impl Capture {
         now: SimTime,
         names: &Names<'_>,
     ) {
-        let done = self.try_packet((from, to), packet, remark, now, names);
+        let bytes = wire::bytes(packet, remark.is_damaged);
+        let at_ns = self.epoch_ns.saturating_add(now.nanos());
+        let done = self.interface((from.min(to), from.max(to)), names).and_then(|interface| {
+            self.tell_name(packet.source.ip(), names)?;
+            self.tell_name(packet.destination.ip(), names)?;
+            self.file.packet(interface, at_ns, &bytes, remark.text().as_deref())
+        });
         self.check(done);
     }
 
-    fn try_packet(
-        &mut self,
-        (from, to): (u32, u32),
-        packet: &Packet,
-        remark: Remark,
-        now: SimTime,
-        names: &Names<'_>,
-    ) -> io::Result<()> {
-        let ends = (from.min(to), from.max(to));
-        let interface = match self.interfaces.get(&ends) {
-            Some(interface) => *interface,
-            None => {
-                let name = match ends {
-                    (own, other) if own == other => format!("{} lo", (names.of)(own)),
-                    (one, other) => format!("{}-{}", (names.of)(one), (names.of)(other)),
-                };
-                let interface = self.file.interface(&name)?;
-                self.interfaces.insert(ends, interface);
-                interface
-            }
-        };
-        for ip in [packet.source.ip(), packet.destination.ip()] {
-            if !ip.is_loopback()
-                && self.named.insert(ip)
-                && let Some(name) = (names.owner)(ip)
-            {
-                self.file.name(ip, &name)?;
-            }
+    /// The number of the interface between two elements.
+    fn interface(&mut self, ends: (u32, u32), names: &Names<'_>) -> io::Result<u32> {
+        if let Some(interface) = self.interfaces.get(&ends) {
+            return Ok(*interface);
         }
-        let bytes = wire::bytes(packet, remark.is_damaged);
-        let at_ns = self.epoch_ns + now.nanos();
-        self.file.packet(interface, at_ns, &bytes, remark.text().as_deref())
+        let name = match ends {
+            (own, other) if own == other => format!("{} lo", (names.of)(own)),
+            (one, other) => format!("{}-{}", (names.of)(one), (names.of)(other)),
+        };
+        let interface = self.file.interface(&name)?;
+        self.interfaces.insert(ends, interface);
+        Ok(interface)
+    }
+
+    /// Says whose address `ip` is, when it is seen for the first time.
+    fn tell_name(&mut self, ip: IpAddr, names: &Names<'_>) -> io::Result<()> {
+        if ip.is_loopback() || !self.named.insert(ip) {
+            return Ok(());
+        }
+        (names.owner)(ip).map_or(Ok(()), |name| self.file.name(ip, &name))
     }
 
     /// Puts lines of a key log into the capture.

@@ -98,15 +98,15 @@ fn segment_of(switch: NodeId) -> u32 {
 pub fn set_switch_link(switch: NodeId, config: LinkConfig) {
     with(|net, cx| {
         record(cx, Fault::Link, &[switch.0], &[]);
-        net.fabric.segments[segment_of(switch) as usize].rules = Some(config);
+        net.fabric.segments[segment_of(switch) as usize].rules = Some(config.into());
     });
 }
 
 /// What links between what is plugged into `switch` do that have no rules of their own.
 pub fn switch_link(switch: NodeId) -> LinkConfig {
     with(|net, _| {
-        let rules = net.fabric.segment(segment_of(switch)).rules.clone();
-        rules.unwrap_or_else(|| net.fabric.default_link.clone())
+        let own = net.fabric.segment(segment_of(switch)).rules.as_ref();
+        own.unwrap_or(&net.fabric.default_link).config.clone()
     })
 }
 

@@ -11,7 +11,7 @@ use crate::packet::Packet;
 impl Fabric {
     /// Sets the gate of each link from a node of `from` to a node of `to`. Returns the packets that were
     /// held on links that are now open, for sending again.
-    pub(crate) fn set_gates(&mut self, from: &[u32], to: &[u32], gate: Gate) -> Vec<(Trip, Packet)> {
+    pub(crate) fn set_gates(&mut self, from: &[u32], to: &[u32], gate: Gate) -> Vec<(Trip, Box<Packet>)> {
         let mut released = Vec::new();
         for &source in from {
             for &target in to.iter().filter(|target| **target != source) {
@@ -26,7 +26,7 @@ impl Fabric {
     }
 
     /// Opens all gates that are closed in the way of `only`, or in any.
-    pub(crate) fn open_gates(&mut self, only: Option<Gate>) -> Vec<(Trip, Packet)> {
+    pub(crate) fn open_gates(&mut self, only: Option<Gate>) -> Vec<(Trip, Box<Packet>)> {
         let mut released = Vec::new();
         for link in self.links() {
             if only.is_none_or(|gate| gate == link.gate) {

@@ -12,23 +12,26 @@ pub(crate) mod nat;
 pub(crate) mod path;
 pub(crate) mod router;
 pub(crate) mod segment;
+mod train;
+mod ways;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
 use crate::capture::{Capture, Names as CapturedNames, Remark};
 use crate::fragment;
-use crate::packet::{Body, Flags, Packet};
+use crate::packet::Packet;
 use crate::stack::table::FixedMap;
 use dns::Names;
 use firewall::Firewall;
-use link::{Fate, Gate, Link, LinkConfig, Settled};
+use link::{Fate, Gate, Link, LinkConfig, Passage, Rules, Settled};
 use path::Trip;
 use router::Router;
-use segment::{Element, Segment};
+use segment::{Element, INTERNET, Segment};
+pub(crate) use train::pieces;
+use ways::Ways;
 
 /// How many packets met which fate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -94,7 +97,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) trip: Trip,
-    pub(crate) packet: Packet,
+    pub(crate) packet: Box<Packet>,
 }
 
 /// What `Net` must schedule and record.
@@ -117,9 +120,10 @@ pub(crate) struct Fabric {
     was_rejected: bool,
     links: Vec<Link>,
     places: FixedMap<u64, u32>,
-    pub(crate) default_link: LinkConfig,
+    ways: Ways,
+    pub(crate) default_link: Rules,
     /// What the way to a switch does that has no rules of its own: nothing.
-    line: LinkConfig,
+    line: Rules,
     flights: Vec<Option<Flight>>,
     free: Vec<u32>,
     pub(crate) names: Names,
@@ -148,11 +152,12 @@ impl Default for Fabric {
             was_rejected: false,
             links: Vec::new(),
             places: FixedMap::default(),
-            default_link: LinkConfig::default(),
-            line: LinkConfig {
+            ways: Ways::default(),
+            default_link: LinkConfig::default().into(),
+            line: Rules::from(LinkConfig {
                 latency: link::Latency::Fixed(std::time::Duration::ZERO),
                 ..LinkConfig::default()
-            },
+            }),
             flights: Vec::new(),
             free: Vec::new(),
             names: Names::default(),
@@ -174,7 +179,7 @@ impl Fabric {
         // The way to or from a switch is asked for only where it has rules.
         for end in [from, to] {
             if let Element::Switch(segment) = Element::of(end) {
-                self.segments[segment as usize].has_lines = true;
+                self.segments[segment as usize].expect_lines();
             }
         }
         &mut self.links[place]
@@ -198,10 +203,10 @@ impl Fabric {
         &mut self.links
     }
 
-    /// Sends `packet` over the link between two elements.
-    fn cross(&mut self, trip: Trip, from: u32, to: u32, packet: Packet, now: SimTime, rng: &mut Stream) {
-        let place = self.place(from, to);
-        match self.links[place].gate {
+    /// Sends `packet` over the link at `place`.
+    fn cross(&mut self, trip: Trip, place: usize, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
+        let Link { from, to, gate, .. } = self.links[place];
+        match gate {
             Gate::Open => {}
             Gate::Cut => {
                 self.count(&packet);
@@ -217,7 +222,7 @@ impl Fabric {
             }
         }
         let rules = self.rules_of(place, trip.segment);
-        if !rules.needs_single_packets() {
+        if !rules.needs_single_packets {
             return self.carry(place, trip, packet, now, rng);
         }
         let (mtu, clamped) = (rules.mtu_bytes, rules.mtu_bytes.filter(|_| rules.clamp_mss));
@@ -228,7 +233,7 @@ impl Fabric {
     }
 
     /// `packet`, as fragments where it is longer than `mtu` and may be cut: routers of IPv6 never do.
-    fn fitted(&mut self, packet: Packet, mtu: Option<usize>) -> Packet {
+    fn fitted(&mut self, packet: Box<Packet>, mtu: Option<usize>) -> Box<Packet> {
         let Some(mtu) = mtu else { return packet };
         let fits = packet.header_len() + packet.payload_len() <= mtu;
         if fits || packet.dont_fragment || !packet.destination.is_ipv4() {
@@ -239,47 +244,75 @@ impl Fabric {
     }
 
     /// What the link at `place` does, in a segment.
-    fn rules_of(&self, place: usize, segment: u32) -> &LinkConfig {
+    fn rules_of(&self, place: usize, segment: u32) -> &Rules {
         let link = &self.links[place];
-        let segment = &self.segments[segment as usize];
-        link.config.as_deref().unwrap_or_else(|| inherited(link, segment, &self.line, &self.default_link))
+        let segment = self.segment(segment);
+        let (line, default_link) = (&self.line, &self.default_link);
+        link.rules.as_deref().unwrap_or_else(|| inherited((link.from, link.to), segment, line, default_link))
     }
 
-    fn carry(&mut self, place: usize, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
+    /// What the link from one element to another does; where it has no rules of its own, in the first segment that both
+    /// are in.
+    pub(crate) fn rules_between(&self, from: u32, to: u32) -> &Rules {
+        if let Some(place) = self.places.get(&Fabric::link_key(from, to))
+            && let Some(own) = &self.links[*place as usize].rules
+        {
+            return own;
+        }
+        let holds = |segment: &&Segment| segment.members.contains(&from) && segment.members.contains(&to);
+        let segment = self.segments.iter().find(holds).unwrap_or(self.segment(INTERNET));
+        inherited((from, to), segment, &self.line, &self.default_link)
+    }
+
+    fn carry(&mut self, place: usize, trip: Trip, mut packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         self.count(&packet);
         self.links[place].segment = trip.segment;
+        let passage = self.with_link(place, |link, rules| link.send(rules, &mut packet, now, rng));
         let flight = Flight { trip, packet };
-        self.with_link(place, now, |link, rules, out| link.send(rules, flight, now, rng, out));
+        match passage {
+            Some(passage) => self.settle(place, Settled { flight, passage }, now),
+            None => {
+                self.with_queue(place, now, |link, rules, out| link.enqueue(rules, flight, now, rng, out))
+            }
+        }
     }
 
     /// The time has come that the link at `place` has asked for.
     pub(crate) fn serve(&mut self, place: u32, now: SimTime, rng: &mut Stream) {
-        self.with_link(place as usize, now, |link, rules, out| link.serve(rules, now, rng, out));
+        self.with_queue(place as usize, now, |link, rules, out| link.serve(rules, now, rng, out));
     }
 
-    /// Lets a link do something by its rules, and carries out what it decided.
-    fn with_link(
+    /// Lets a link do something by its rules.
+    fn with_link<R>(&mut self, place: usize, f: impl FnOnce(&mut Link, &Rules) -> R) -> R {
+        let Fabric { links, segments, line, default_link, .. } = self;
+        let link = &mut links[place];
+        let own = link.rules.take();
+        let segment = &segments[link.segment as usize];
+        let rules =
+            own.as_deref().unwrap_or_else(|| inherited((link.from, link.to), segment, line, default_link));
+        let result = f(link, rules);
+        link.rules = own;
+        result
+    }
+
+    /// Lets a link do something with what waits, and carries out what it decided.
+    fn with_queue(
         &mut self,
         place: usize,
         now: SimTime,
-        f: impl FnOnce(&mut Link, &LinkConfig, &mut Vec<Settled>) -> Option<SimTime>,
+        f: impl FnOnce(&mut Link, &Rules, &mut Vec<Settled>) -> Option<SimTime>,
     ) {
-        let Fabric { links, segments, line, default_link, .. } = self;
-        let link = &mut links[place];
-        let own = link.config.take();
-        let segment = &segments[link.segment as usize];
-        let rules = own.as_deref().unwrap_or_else(|| inherited(link, segment, line, default_link));
         let mut settled = std::mem::take(&mut self.settled);
-        let again = f(link, rules, &mut settled);
-        link.config = own;
+        let again = self.with_link(place, |link, rules| f(link, rules, &mut settled));
         self.services.extend(again.map(|at| (at, place as u32)));
-        let (from, to) = (link.from, link.to);
-        settled.drain(..).for_each(|settled| self.settle(from, to, settled, now));
+        settled.drain(..).for_each(|settled| self.settle(place, settled, now));
         self.settled = settled;
     }
 
-    fn settle(&mut self, from: u32, to: u32, settled: Settled, now: SimTime) {
-        let Settled { flight: Flight { trip, packet }, fate, marked, corrupted } = settled;
+    fn settle(&mut self, place: usize, settled: Settled, now: SimTime) {
+        let Settled { flight: Flight { trip, packet }, passage: Passage { fate, marked, corrupted } } =
+            settled;
+        let Link { from, to, .. } = self.links[place];
         self.stats.marked += u64::from(marked);
         self.stats.corrupted += u64::from(corrupted);
         if self.capture.is_some() {
@@ -311,7 +344,7 @@ impl Fabric {
         self.note(from, to, verdict, &packet, None);
     }
 
-    fn depart(&mut self, trip: Trip, packet: Packet, at: SimTime, verdict: Verdict) {
+    fn depart(&mut self, trip: Trip, packet: Box<Packet>, at: SimTime, verdict: Verdict) {
         let (from, to) = (trip.from, trip.to);
         let digest = packet.digest();
         let flight = Some(Flight { trip, packet });
@@ -384,44 +417,14 @@ impl Fabric {
 
 /// What a link does that has no rules of its own.
 fn inherited<'a>(
-    link: &Link,
+    (from, to): (u32, u32),
     segment: &'a Segment,
-    line: &'a LinkConfig,
-    default_link: &'a LinkConfig,
-) -> &'a LinkConfig {
+    line: &'a Rules,
+    default_link: &'a Rules,
+) -> &'a Rules {
     let is_switch = |end: u32| matches!(Element::of(end), Element::Switch(_));
-    if is_switch(link.from) || is_switch(link.to) {
+    if is_switch(from) || is_switch(to) {
         return line;
     }
     segment.rules.as_ref().unwrap_or(default_link)
-}
-
-/// Takes a train of TCP segments or of fragments apart, as a network card does, and lowers the segment size of a
-/// handshake to what fits into `mtu`, as routers do.
-pub(crate) fn pieces(mut packet: Packet, mtu: Option<usize>) -> Vec<Packet> {
-    let headers = packet.header_len();
-    let Body::Tcp(segment) = &mut packet.body else { return fragment::cut(packet) };
-    let most = mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(headers).clamp(88, u16::MAX.into()) as u16);
-    if segment.flags.has(Flags::SYN) {
-        segment.mss = segment.mss.min(most);
-        return vec![packet];
-    }
-    let size = usize::from(segment.mss).max(1);
-    if segment.payload.len() <= size {
-        return vec![packet];
-    }
-    let whole = std::mem::replace(&mut segment.payload, Bytes::new());
-    let flags = segment.flags;
-    let mut result = Vec::with_capacity(whole.len().div_ceil(size));
-    for start in (0..whole.len()).step_by(size) {
-        let end = (start + size).min(whole.len());
-        let mut piece = packet.clone();
-        if let Body::Tcp(part) = &mut piece.body {
-            part.seq += start as u64;
-            part.payload = whole.slice(start..end);
-            part.flags = if end == whole.len() { flags } else { Flags(flags.0 & !Flags::FIN.0) };
-        }
-        result.push(piece);
-    }
-    result
 }

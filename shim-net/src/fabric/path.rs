@@ -12,6 +12,7 @@ use shim_runtime::rng::Stream;
 use super::firewall::Action;
 use super::router::{Router, Turn, refusal};
 use super::segment::{Element, Segment};
+use super::ways::{Lead, Way};
 use super::{Fabric, Flight, Verdict};
 use crate::capture::Remark;
 use crate::packet::{Body, Packet, Reason, Unreachable};
@@ -96,14 +97,15 @@ impl Fabric {
         &mut self,
         from: u32,
         segment: u32,
-        packet: Packet,
+        packet: Box<Packet>,
         hops: u8,
         now: SimTime,
         rng: &mut Stream,
     ) {
+        let way = Way { from, segment, source: packet.source.ip(), destination: packet.destination.ip() };
+        let lead = self.ways.find(&way, self.segment(segment));
         let is_node = matches!(Element::of(from), Element::Node(_));
-        let source = packet.source.ip();
-        if is_node && self.segment(segment).owner(source) != Some(from) {
+        if is_node && lead.is_none() && self.segment(segment).owner(way.source) != Some(from) {
             // BCP 38: nobody sends with an address that is not its own here.
             return self.filtered(from, from, &packet);
         }
@@ -117,28 +119,43 @@ impl Fabric {
             }
             return;
         }
-        match self.next_hop(from, segment, packet.destination.ip()) {
+        if let Some(Lead { to, place, .. }) = lead {
+            let trip = Trip { from, to, segment, leg: Leg::Between, hops };
+            return self.cross(trip, place as usize, packet, now, rng);
+        }
+        match self.next_hop(from, segment, way.destination) {
             Some(to) => {
                 let trip = Trip { from, to, segment, leg: Leg::Up, hops };
                 self.travel(trip, packet, now, rng);
+                self.remember(way, to);
             }
             None => self.unroutable(from, segment, packet, now),
         }
     }
 
+    /// A packet went this way: the next one needs no search, where the way is one between neighbours.
+    fn remember(&mut self, way: Way, to: u32) {
+        let segment = &self.segments[way.segment as usize];
+        if segment.owner(way.destination) == Some(to) && !segment.has_lines() {
+            let place = self.places.get(&Fabric::link_key(way.from, to));
+            place.iter().for_each(|place| self.ways.remember(way, segment, to, **place));
+        }
+    }
+
     /// The packet comes to the next leg of its trip, and crosses the link there; false where none is left.
-    pub(crate) fn travel(&mut self, mut trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
+    pub(crate) fn travel(&mut self, mut trip: Trip, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         if trip.leg == Leg::Up && !self.has_line(trip) {
             trip.leg = Leg::Between;
         }
         let (from, to) = trip.ends();
-        self.cross(trip, from, to, packet, now, rng);
+        let place = self.place(from, to);
+        self.cross(trip, place, packet, now, rng);
     }
 
     /// Whether the link to or from the switch that the trip comes to has rules.
     fn has_line(&self, trip: Trip) -> bool {
         let (from, to) = trip.ends();
-        self.segment(trip.segment).has_lines && self.places.contains_key(&Fabric::link_key(from, to))
+        self.segment(trip.segment).has_lines() && self.places.contains_key(&Fabric::link_key(from, to))
     }
 
     /// The packet on its way that was called `place` arrives: for whom, where that is a node.
@@ -176,7 +193,7 @@ impl Fabric {
         }
     }
 
-    fn forward(&mut self, router: u32, trip: Trip, packet: Packet, now: SimTime, rng: &mut Stream) {
+    fn forward(&mut self, router: u32, trip: Trip, packet: Box<Packet>, now: SimTime, rng: &mut Stream) {
         if trip.hops == 0 {
             return self.filtered(trip.from, trip.to, &packet);
         }
@@ -212,7 +229,7 @@ impl Fabric {
     }
 
     /// Nobody answers for the address: after a while the sender's own kernel gives up, or a router tells the sender.
-    fn unroutable(&mut self, from: u32, segment: u32, packet: Packet, now: SimTime) {
+    fn unroutable(&mut self, from: u32, segment: u32, packet: Box<Packet>, now: SimTime) {
         self.stats.unroutable += 1;
         self.note(from, from, Verdict::Unroutable, &packet, None);
         let switch = Element::Switch(segment).number();
@@ -222,13 +239,13 @@ impl Fabric {
             return;
         }
         let icmp = Unreachable { reason: Reason::Host, tcp, original: packet.destination };
-        let report = Packet {
+        let report = Box::new(Packet {
             source: packet.source,
             destination: packet.source,
             ecn: 0,
             dont_fragment: false,
             body: Body::Unreachable(icmp),
-        };
+        });
         let trip = Trip { from, to: from, segment, leg: Leg::Arrived, hops: HOPS };
         self.depart(trip, report, now + NEIGHBOUR_TIMEOUT, Verdict::Unroutable);
     }
@@ -241,7 +258,8 @@ impl Fabric {
         }
         let icmp =
             Unreachable { reason: Reason::TooBig(mtu), tcp: packet.is_tcp(), original: packet.destination };
-        let report = Packet { dont_fragment: false, ..packet.answer(Body::Unreachable(icmp)) };
+        let mut report = packet.answer(Body::Unreachable(icmp));
+        report.dont_fragment = false;
         // As if it came to a router from the link that is too narrow: so it meets the NAT that the packet met.
         let trip = Trip { from: trip.from, to: trip.from, leg: Leg::Arrived, hops: HOPS, ..trip };
         self.depart(trip, report, at, Verdict::Sent);

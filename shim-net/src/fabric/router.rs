@@ -25,11 +25,11 @@ pub(crate) struct Port {
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// It goes on into this segment.
-    Onward(u32, Packet),
+    Onward(u32, Box<Packet>),
     /// This goes back into the segment that it came from.
-    Back(Packet),
+    Back(Box<Packet>),
     /// It is filtered.
-    Dropped(Packet),
+    Dropped(Box<Packet>),
 }
 
 /// A router.
@@ -70,7 +70,13 @@ impl Router {
     }
 
     /// A packet arrives from `segment`.
-    pub(crate) fn forward(&mut self, segment: u32, packet: Packet, now: SimTime, rng: &mut Stream) -> Turn {
+    pub(crate) fn forward(
+        &mut self,
+        segment: u32,
+        packet: Box<Packet>,
+        now: SimTime,
+        rng: &mut Stream,
+    ) -> Turn {
         if segment == self.uplink.segment {
             self.inbound(packet, now)
         } else {
@@ -78,7 +84,7 @@ impl Router {
         }
     }
 
-    fn inbound(&mut self, mut packet: Packet, now: SimTime) -> Turn {
+    fn inbound(&mut self, mut packet: Box<Packet>, now: SimTime) -> Turn {
         let to = packet.destination.ip();
         if self.uplink.addresses.contains(&to) {
             let is_let_in =
@@ -101,7 +107,7 @@ impl Router {
         }
     }
 
-    fn outbound(&mut self, segment: u32, mut packet: Packet, now: SimTime, rng: &mut Stream) -> Turn {
+    fn outbound(&mut self, segment: u32, mut packet: Box<Packet>, now: SimTime, rng: &mut Stream) -> Turn {
         let to = packet.destination.ip();
         let turns_round = self.uplink.addresses.contains(&to) && self.translates(to);
         if !turns_round && self.addresses().any(|own| own == to) {
@@ -132,13 +138,13 @@ impl Router {
         self.firewall.as_mut().map_or(Action::Accept, |firewall| firewall.judge(packet, is_outbound, now))
     }
 
-    fn refuse(&self, packet: Packet) -> Turn {
+    fn refuse(&self, packet: Box<Packet>) -> Turn {
         refusal(&packet).map_or(Turn::Dropped(packet), Turn::Back)
     }
 }
 
 /// What a refused packet is answered with: a reset, or an error; an error is never answered.
-pub(crate) fn refusal(packet: &Packet) -> Option<Packet> {
+pub(crate) fn refusal(packet: &Packet) -> Option<Box<Packet>> {
     match &packet.body {
         Body::Tcp(_) => packet.reset(),
         Body::Udp(_) => {

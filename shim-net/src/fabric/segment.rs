@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::link::LinkConfig;
+use super::link::Rules;
 use crate::packet::ip_bits;
 use crate::stack::routes::Subnet;
 use crate::stack::table::FixedMap;
@@ -56,9 +56,10 @@ pub(crate) struct Segment {
     /// Nodes and routers.
     pub(crate) members: BTreeSet<u32>,
     /// The rules of its links that have none of their own.
-    pub(crate) rules: Option<LinkConfig>,
-    /// Whether the way to or from the switch itself has rules, for anybody.
-    pub(crate) has_lines: bool,
+    pub(crate) rules: Option<Rules>,
+    has_lines: bool,
+    /// Counts the changes of `owners` and `has_lines`.
+    edition: u64,
     next_host: u32,
 }
 
@@ -73,6 +74,7 @@ impl Segment {
             members: BTreeSet::new(),
             rules: None,
             has_lines: false,
+            edition: 0,
             next_host: 1,
         }
     }
@@ -82,8 +84,25 @@ impl Segment {
         self.owners.get(&ip_bits(ip)).copied()
     }
 
+    /// A number that is another one when addresses have gone from one element to another, or lines have got rules.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// Whether the way to or from the switch itself has rules, for anybody.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.has_lines
+    }
+
+    /// The way to or from the switch itself has rules from now on.
+    pub(crate) fn expect_lines(&mut self) {
+        self.has_lines = true;
+        self.edition += 1;
+    }
+
     /// `ip` is `element`'s from now on.
     pub(crate) fn give(&mut self, ip: IpAddr, element: u32) {
+        self.edition += 1;
         self.owners.insert(ip_bits(ip), element);
         self.members.insert(element);
     }
@@ -91,6 +110,7 @@ impl Segment {
     /// `ip` is nobody's any more, where it was `element`'s.
     pub(crate) fn take(&mut self, ip: IpAddr, element: u32) {
         if self.owner(ip) == Some(element) {
+            self.edition += 1;
             self.owners.remove(&ip_bits(ip));
         }
     }

@@ -303,6 +303,11 @@ impl Ranges {
         self.0.iter().copied()
     }
 
+    /// The number after the last range.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.0.last().map(|range| range.1)
+    }
+
     /// The range that holds `seq`.
     pub(crate) fn around(&self, seq: u64) -> Option<(u64, u64)> {
         let next = self.0.partition_point(|range| range.1 <= seq);

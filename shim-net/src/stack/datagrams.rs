@@ -12,6 +12,7 @@ use shim_runtime::clock::SimTime;
 use super::buffer::Sink;
 
 /// A datagram, or a batch of them.
+#[derive(Clone)]
 pub(crate) struct Datagram {
     first: Bytes,
     /// What was joined to it.

@@ -189,13 +189,13 @@ impl Stack {
     }
 
     /// A packet for this node arrived.
-    pub(crate) fn receive(&mut self, packet: Packet, now: SimTime) {
+    pub(crate) fn receive(&mut self, mut packet: Box<Packet>, now: SimTime) {
         if self.life == Life::Off {
             return;
         }
         match packet.body {
             Body::Tcp(_) => self.tcp_receive(packet, now),
-            Body::Udp(ref data) => self.udp_receive(&packet, data, now),
+            Body::Udp(_) => self.udp_receive(&mut packet, now),
             Body::Fragment(_) => {
                 if let Some(whole) = self.reassembly.put(packet, now) {
                     self.receive(whole, now);
@@ -218,7 +218,7 @@ impl Stack {
         }
     }
 
-    fn tcp_receive(&mut self, packet: Packet, now: SimTime) {
+    fn tcp_receive(&mut self, packet: Box<Packet>, now: SimTime) {
         let Body::Tcp(segment) = &packet.body else { return };
         let flow = Flow::new(packet.destination, packet.source);
         let Flags(bits) = segment.flags;

@@ -91,7 +91,7 @@ pub enum UnixAddr {
 #[derive(Default)]
 pub(crate) struct Effects {
     /// Packets to deliver.
-    pub(crate) outbox: VecDeque<Packet>,
+    pub(crate) outbox: VecDeque<Box<Packet>>,
     /// Tasks to wake.
     pub(crate) wakes: Vec<Waker>,
     /// Registrations that the reactor must tell of something at its next turn.

@@ -244,7 +244,7 @@ impl Stack {
                 if segment > 0 { rest.split_to(segment.min(rest.len())) } else { std::mem::take(&mut rest) };
             let fits = piece.len() + overhead <= mtu;
             let body = Body::Udp(piece);
-            let packet = Packet { source, destination: to, ecn, dont_fragment, body };
+            let packet = Box::new(Packet { source, destination: to, ecn, dont_fragment, body });
             let packet = if fits { packet } else { train(packet, mtu, self.next_fragment_id()) };
             self.fx.outbox.push_back(packet);
             if rest.is_empty() {
@@ -254,26 +254,36 @@ impl Stack {
     }
 
     /// A datagram arrived.
-    pub(crate) fn udp_receive(&mut self, packet: &Packet, data: &Bytes, now: SimTime) {
-        let many = is_broadcast(packet.destination.ip()) || packet.destination.ip().is_multicast();
-        let takers = self.udp_takers(packet, many);
-        if takers.is_empty() && !many {
-            return self.refuse(packet, Reason::Port);
+    pub(crate) fn udp_receive(&mut self, packet: &mut Packet, now: SimTime) {
+        let Body::Udp(data) = &mut packet.body else { return };
+        let data = std::mem::take(data);
+        let (from, to) = (packet.source, packet.destination.ip());
+        let datagram = Datagram::new(data, from, to, packet.ecn, now);
+        if is_broadcast(to) || to.is_multicast() {
+            let joining = self.joining(packet);
+            let audience = self.udp_audience(packet);
+            return audience.into_iter().for_each(|taker| self.udp_take(taker, datagram.clone(), joining));
         }
-        let joining = self.joining(packet);
-        for taker in takers {
-            let Some(socket) = self.table.get_mut(taker) else { continue };
-            let Inner::Udp(udp) = &mut socket.inner else { continue };
-            let options = &socket.core.options;
-            let (from, to) = (packet.source, packet.destination.ip());
-            let datagram = Datagram::new(data.clone(), from, to, packet.ecn, now);
-            let joining = if options.udp_receive_offload { joining } else { Joining::Never };
-            if !udp.queue.push(datagram, joining, options.receive_buffer) {
-                udp.dropped += 1;
-                self.overflows += 1;
-                continue;
+        match self.udp_taker(packet) {
+            Some(taker) => {
+                let joining = self.joining(packet);
+                self.udp_take(taker, datagram, joining);
             }
+            None => self.refuse(packet, Reason::Port),
+        }
+    }
+
+    /// The socket at `taker` gets a datagram, if there is room.
+    fn udp_take(&mut self, taker: u32, datagram: Datagram, joining: Joining) {
+        let Some(socket) = self.table.get_mut(taker) else { return };
+        let Inner::Udp(udp) = &mut socket.inner else { return };
+        let options = &socket.core.options;
+        let joining = if options.udp_receive_offload { joining } else { Joining::Never };
+        if udp.queue.push(datagram, joining, options.receive_buffer) {
             socket.core.wake_readers(&mut self.fx);
+        } else {
+            udp.dropped += 1;
+            self.overflows += 1;
         }
     }
 
@@ -291,41 +301,42 @@ impl Stack {
         }
     }
 
-    /// The sockets that get a datagram: one, or for a broadcast all that fit.
-    fn udp_takers(&self, packet: &Packet, many: bool) -> Vec<u32> {
+    /// How well the socket at `index` fits a datagram; for a broadcast (`many`) it need not have the address.
+    fn udp_score(&self, index: u32, packet: &Packet, many: bool) -> Option<u8> {
+        let socket = self.table.get(index)?;
+        let Inner::Udp(udp) = &socket.inner else { return None };
+        let wild = socket.core.local.is_some_and(|bound| bound.ip().is_unspecified());
+        let fit = if many && !wild { Some(2) } else { socket.core.score(packet.destination.ip()) }?;
+        match udp.peer {
+            Some(peer) if !is_from(peer, packet.source) => None,
+            Some(_) => Some(fit + 4),
+            None => Some(fit),
+        }
+    }
+
+    /// The sockets that get a broadcast: all that fit.
+    fn udp_audience(&self, packet: &Packet) -> Vec<u32> {
+        let bucket = self.udp_ports.bucket(packet.destination.port());
+        let owners = bucket.into_iter().flat_map(|bucket| &bucket.owners).copied();
+        owners.filter(|index| self.udp_score(*index, packet, true).is_some()).collect()
+    }
+
+    /// The socket that gets a datagram.
+    fn udp_taker(&self, packet: &Packet) -> Option<u32> {
         let (local, remote) = (packet.destination, packet.source);
-        let Some(bucket) = self.udp_ports.bucket(local.port()) else { return Vec::new() };
-        let score = |index: u32| {
-            let socket = self.table.get(index)?;
-            let Inner::Udp(udp) = &socket.inner else { return None };
-            let wild = socket.core.local.is_some_and(|bound| bound.ip().is_unspecified());
-            let fit = if many && !wild { Some(2) } else { socket.core.score(local.ip()) }?;
-            match udp.peer {
-                Some(peer) if !is_from(peer, remote) => None,
-                Some(_) => Some(fit + 4),
-                None => Some(fit),
-            }
-        };
-        let fits = |index: &u32| score(*index).is_some();
-        if many {
-            return bucket.owners.iter().copied().filter(fits).collect();
-        }
+        let bucket = self.udp_ports.bucket(local.port())?;
+        let score = |index: u32| self.udp_score(index, packet, false);
         if let (1, Some(only)) = (bucket.owners.len(), bucket.owners.first()) {
-            return if fits(only) { vec![*only] } else { Vec::new() };
+            return score(*only).map(|_| *only);
         }
-        let Some(best) = bucket.owners.iter().filter_map(|index| score(*index)).max() else {
-            return Vec::new();
-        };
-        let mut group: Vec<u32> =
+        let best = bucket.owners.iter().filter_map(|index| score(*index)).max()?;
+        let group: Vec<u32> =
             bucket.owners.iter().copied().filter(|index| score(*index) == Some(best)).collect();
-        if group.len() > 1 {
-            let spread = Flow::new(local, remote).spread() as usize % group.len();
-            let shared = |index: &u32| self.table.get(*index).is_some_and(|s| s.core.options.reuse_port);
-            // Without SO_REUSEPORT the newest of those that share the address gets all.
-            let place = if group.iter().all(shared) { spread } else { group.len() - 1 };
-            group = vec![group[place]];
-        }
-        group
+        let spread = Flow::new(local, remote).spread() as usize % group.len();
+        let shared = |index: &u32| self.table.get(*index).is_some_and(|s| s.core.options.reuse_port);
+        // Without SO_REUSEPORT the newest of those that share the address gets all.
+        let place = if group.iter().all(shared) { spread } else { group.len() - 1 };
+        group.get(place).copied()
     }
 
     /// An ICMP error about a datagram that a socket here had sent: only a connected one hears of

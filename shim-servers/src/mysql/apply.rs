@@ -10,7 +10,7 @@ use super::schema::{self, Table, quote};
 
 /// Does what a definition says; SQLite's own transaction is around it.
 pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
-    connection.execute_batch(schema::SYSTEM_TABLE)?;
+    schema::prepare(connection, change.is_temporary())?;
     match change {
         Change::Nothing => {}
         Change::Create(table) => {
@@ -19,9 +19,9 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Resul
             schema::save(connection, table)?;
         }
         Change::Drop(names) => {
-            for name in names {
+            for (name, is_temporary) in names {
                 connection.execute_batch(&format!("DROP TABLE {}", quote(name)))?;
-                schema::forget(connection, name)?;
+                schema::forget(connection, name, *is_temporary)?;
             }
         }
         Change::Empty(name) => connection.execute_batch(&format!("DELETE FROM {}", quote(name)))?,
@@ -41,7 +41,7 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Resul
             ))?;
             connection.execute_batch("PRAGMA legacy_alter_table = OFF")?;
             indexes(connection, new)?;
-            schema::forget(connection, old)?;
+            schema::forget(connection, old, new.is_temporary)?;
             schema::save(connection, new)?;
         }
     }

@@ -20,7 +20,8 @@ pub(super) enum Change {
     /// Nothing: it is there already, or is not.
     Nothing,
     Create(Box<Table>),
-    Drop(Vec<String>),
+    /// Names, and whether each is temporary.
+    Drop(Vec<(String, bool)>),
     /// Makes the table anew under the description, from the columns of the old one: new name and expression.
     Rebuild {
         old: String,
@@ -29,6 +30,18 @@ pub(super) enum Change {
     },
     /// Deletes all rows, and begins with number 1.
     Empty(String),
+}
+
+impl Change {
+    /// Whether it is of temporary tables alone: then the transaction goes on.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Change::Nothing | Change::Empty(_) => false,
+            Change::Create(table) => table.is_temporary,
+            Change::Drop(names) => !names.is_empty() && names.iter().all(|(_, is_temporary)| *is_temporary),
+            Change::Rebuild { new, .. } => new.is_temporary,
+        }
+    }
 }
 
 /// What the parts of a definition are read with.
@@ -206,21 +219,18 @@ impl Reader<'_> {
     /// CREATE TABLE
     pub(super) fn create_table(&self, create: &CreateTable) -> Result<Change> {
         let name = self.name(&create.name)?;
-        if self.tables.contains_key(&name) {
+        // A temporary table hides another one.
+        if self.tables.get(&name).is_some_and(|known| known.is_temporary || !create.temporary) {
             if create.if_not_exists {
                 return Ok(Change::Nothing);
             }
             let message = format!("Table '{name}' already exists");
             return Err(MyError::new(ErrorKind::ER_TABLE_EXISTS_ERROR, message));
         }
-        if create.temporary
-            || create.query.is_some()
-            || create.like.is_some()
-            || create.partition_by.is_some()
-        {
-            return Err(MyError::unsupported("CREATE TABLE with TEMPORARY, AS, LIKE or PARTITION BY"));
+        if create.query.is_some() || create.like.is_some() || create.partition_by.is_some() {
+            return Err(MyError::unsupported("CREATE TABLE with AS, LIKE or PARTITION BY"));
         }
-        let mut table = Table { name, next_auto: 1, ..Table::default() };
+        let mut table = Table { name, next_auto: 1, is_temporary: create.temporary, ..Table::default() };
         for definition in &create.columns {
             let column = self.column(definition, &mut table)?;
             if table.column(&column.name).is_some() {
@@ -246,14 +256,22 @@ impl Reader<'_> {
     }
 
     /// DROP TABLE
-    pub(super) fn drop_tables(&self, names: &[ObjectName], if_exists: bool) -> Result<Change> {
+    pub(super) fn drop_tables(
+        &self,
+        names: &[ObjectName],
+        if_exists: bool,
+        only_temporary: bool,
+    ) -> Result<Change> {
         let names: Vec<String> = names.iter().map(|name| self.name(name)).collect::<Result<_>>()?;
-        let missing = names.iter().find(|name| !self.tables.contains_key(*name));
+        let find =
+            |name: &String| self.tables.get(name).filter(|found| found.is_temporary || !only_temporary);
+        let missing = names.iter().find(|name| find(name).is_none());
         if let Some(missing) = missing.filter(|_| !if_exists) {
             let message = format!("Unknown table '{}.{missing}'", self.database);
             return Err(MyError::new(ErrorKind::ER_BAD_TABLE_ERROR, message));
         }
-        Ok(Change::Drop(names.into_iter().filter(|name| self.tables.contains_key(name)).collect()))
+        let found = names.iter().filter_map(find);
+        Ok(Change::Drop(found.map(|table| (table.name.clone(), table.is_temporary)).collect()))
     }
 
     /// CREATE INDEX

@@ -29,10 +29,22 @@ pub(super) struct SessionState {
     pub(super) last_insert_id: i64,
     /// What `ROW_COUNT()` says.
     pub(super) row_count: i64,
+    /// The names of its temporary tables.
+    pub(super) temporary: std::collections::BTreeSet<String>,
 }
 
 /// A session's state, shared with its functions.
 pub(super) type State = Arc<Mutex<SessionState>>;
+
+impl SessionState {
+    /// Under which name the numbers of a table's AUTO_INCREMENT are counted.
+    pub(super) fn counter(&self, table: &str) -> String {
+        if self.temporary.contains(table) {
+            return format!("{}.{table} of {}", self.database, self.connection_id);
+        }
+        format!("{}.{table}", self.database)
+    }
+}
 
 pub(super) fn with<R>(state: &State, f: impl FnOnce(&mut SessionState) -> R) -> R {
     f(&mut state.lock().unwrap_or_else(PoisonError::into_inner))
@@ -263,7 +275,7 @@ pub(super) fn register(
     connection.create_scalar_function("my_auto", 3, plain, move |context| {
         let arguments = arguments(context);
         let given = if arguments[1] == Value::Null { None } else { Some(whole(&arguments[1])) };
-        let table = format!("{}.{}", with(&own, |state| state.database.clone()), text(&arguments[0]));
+        let table = with(&own, |state| state.counter(&text(&arguments[0])));
         let number = counters.number(&table, given, whole(&arguments[2]));
         if given.is_none_or(|given| given == 0) {
             with(&own, |state| state.first_generated.get_or_insert(number).to_owned());

@@ -4,7 +4,7 @@
 //! however it ends, has rolled back what it did not commit.
 //!
 //! # What SQL it does not speak
-//! Views, triggers, stored programs, partitions, temporary tables, `CREATE TABLE … AS`, `UPDATE` and `DELETE` of several
+//! Views, triggers, stored programs, partitions, `CREATE TABLE … AS`, `UPDATE` and `DELETE` of several
 //! tables, `WITH` before a change, `REGEXP`, `MATCH`, `LOCK TABLES`, `EXPLAIN`, `information_schema`, user management,
 //! `USE` of another database than the connection's, time zones other than UTC, spatial types, `BIT` and `SET`: each is
 //! refused with error 1235 or 1064.

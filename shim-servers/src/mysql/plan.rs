@@ -205,8 +205,8 @@ impl Planner<'_> {
             Statement::CreateTable(create) => Plan::Change(reader.create_table(&create)?),
             Statement::CreateIndex(create) => Plan::Change(reader.create_index(&create)?),
             Statement::AlterTable(alter) => Plan::Change(reader.alter_table(&alter.name, &alter.operations)?),
-            Statement::Drop { object_type: ObjectType::Table, names, if_exists, .. } => {
-                Plan::Change(reader.drop_tables(&names, if_exists)?)
+            Statement::Drop { object_type: ObjectType::Table, names, if_exists, temporary, .. } => {
+                Plan::Change(reader.drop_tables(&names, if_exists, temporary)?)
             }
             Statement::Drop { object_type: ObjectType::Index, names, table: Some(table), .. } => {
                 let name = names.first().map(|name| plain_name(name, self.database)).transpose()?;

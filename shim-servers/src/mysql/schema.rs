@@ -58,6 +58,9 @@ pub(super) struct Table {
     pub(super) indexes: Vec<(String, Vec<String>)>,
     /// The next number that AUTO_INCREMENT gives, at the last commit that knew one.
     pub(super) next_auto: i64,
+    /// Whether one session alone has it, until it ends.
+    #[serde(default)]
+    pub(super) is_temporary: bool,
 }
 
 /// All tables of a database, by their names.
@@ -114,7 +117,8 @@ impl Table {
                 key.actions
             ));
         }
-        format!("CREATE TABLE {} ({})", quote(name), parts.join(", "))
+        let temporary = if self.is_temporary { "TEMP " } else { "" };
+        format!("CREATE {temporary}TABLE {} ({})", quote(name), parts.join(", "))
     }
 
     /// What SQLite is told to make its indexes.
@@ -129,17 +133,42 @@ impl Table {
     }
 }
 
-/// Makes room for descriptions.
-pub(super) const SYSTEM_TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS __mysql (name TEXT PRIMARY KEY, body TEXT NOT NULL)";
+/// Where descriptions are kept: of all sessions' tables, and of the connection's own.
+const PLACES: [&str; 2] = ["main", "temp"];
 
-/// All tables, as the connection sees them.
+/// Makes room for descriptions.
+pub(super) fn prepare(connection: &Connection, is_temporary: bool) -> rusqlite::Result<()> {
+    let place = PLACES[usize::from(is_temporary)];
+    connection.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {place}.__mysql (name TEXT PRIMARY KEY, body TEXT NOT NULL)"
+    ))
+}
+
+/// What changes with every change of a table: of all sessions', and of the connection's own.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<[i64; 2]> {
+    let mut version = [0; 2];
+    for (place, version) in PLACES.into_iter().zip(&mut version) {
+        *version = connection.query_row(&format!("PRAGMA {place}.schema_version"), [], |row| row.get(0))?;
+    }
+    Ok(version)
+}
+
+/// All tables, as the connection sees them: its own hide others.
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Tables> {
-    let exists = "SELECT 1 FROM sqlite_schema WHERE name = '__mysql'";
-    if connection.query_row(exists, [], |_| Ok(())).optional()?.is_none() {
+    let mut tables = Tables::new();
+    for place in PLACES {
+        tables.extend(load_from(connection, place)?);
+    }
+    Ok(tables)
+}
+
+fn load_from(connection: &Connection, place: &str) -> rusqlite::Result<Tables> {
+    let exists = format!("SELECT 1 FROM {place}.sqlite_schema WHERE name = '__mysql'");
+    if connection.query_row(&exists, [], |_| Ok(())).optional()?.is_none() {
         return Ok(Tables::new());
     }
-    let mut statement = connection.prepare_cached("SELECT name, body FROM __mysql ORDER BY name")?;
+    let select = format!("SELECT name, body FROM {place}.__mysql ORDER BY name");
+    let mut statement = connection.prepare_cached(&select)?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     rows.map(|row| {
         let (name, body) = row?;
@@ -155,12 +184,15 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Tables> {
 pub(super) fn save(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
     let body = serde_json::to_string(table)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    connection.execute("INSERT OR REPLACE INTO __mysql VALUES (?1, ?2)", (&table.name, body))?;
+    let place = PLACES[usize::from(table.is_temporary)];
+    let insert = format!("INSERT OR REPLACE INTO {place}.__mysql VALUES (?1, ?2)");
+    connection.execute(&insert, (&table.name, body))?;
     Ok(())
 }
 
 /// Forgets a table.
-pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM __mysql WHERE name = ?1", [name])?;
+pub(super) fn forget(connection: &Connection, name: &str, is_temporary: bool) -> rusqlite::Result<()> {
+    let place = PLACES[usize::from(is_temporary)];
+    connection.execute(&format!("DELETE FROM {place}.__mysql WHERE name = ?1"), [name])?;
     Ok(())
 }

@@ -45,7 +45,7 @@ pub(super) struct Session {
     counters: Arc<Counters>,
     pub(super) state: State,
     tables: Arc<Tables>,
-    schema_version: i64,
+    schema_version: [i64; 2],
     pub(super) variables: BTreeMap<String, Option<String>>,
     next_isolation: Option<Isolation>,
     next_read_only: Option<bool>,
@@ -76,7 +76,7 @@ impl Session {
             counters,
             state,
             tables: Arc::default(),
-            schema_version: -1,
+            schema_version: [-1; 2],
             variables,
             next_isolation: None,
             next_read_only: None,
@@ -108,12 +108,14 @@ impl Session {
     async fn refresh(&mut self) -> Result<()> {
         let known = self.schema_version;
         let looked = self.engine.inspect(move |connection| {
-            let version: i64 = connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+            let version = schema::version(connection)?;
             let tables = if version == known { None } else { Some(schema::load(connection)?) };
             Ok((version, tables))
         });
         let (version, tables) = looked.await.map_err(|error| self.failure(&error, false))?;
         if let Some(tables) = tables {
+            let own = tables.values().filter(|table| table.is_temporary).map(|table| table.name.clone());
+            with(&self.state, |state| state.temporary = own.collect());
             (self.schema_version, self.tables) = (version, Arc::new(tables));
         }
         Ok(())
@@ -414,7 +416,7 @@ impl Session {
     async fn prepare_counter(&mut self, table: Option<&str>) -> Result<()> {
         let Some(table) = table.and_then(|table| self.tables.get(table)) else { return Ok(()) };
         let Some(column) = table.auto_column() else { return Ok(()) };
-        let name = format!("{}.{}", self.database(), table.name);
+        let name = with(&self.state, |state| state.counter(&table.name));
         if self.counters.is_known(&name) {
             return Ok(());
         }
@@ -428,19 +430,21 @@ impl Session {
         Ok(())
     }
 
-    /// Changes tables: outside of every transaction, as MySQL does.
+    /// Changes tables: outside of every transaction, as MySQL does, but for temporary ones.
     async fn change(&mut self, change: Change) -> Result<()> {
-        self.commit().await?;
-        let database = self.database();
+        let goes_on = change.is_temporary() && self.is_in_transaction();
+        if !goes_on {
+            self.commit().await?;
+        }
         let gone: Vec<String> = match &change {
             Change::Nothing => return Ok(()),
-            Change::Drop(names) => names.clone(),
+            Change::Drop(names) => names.iter().map(|(name, _)| name.clone()).collect(),
             Change::Empty(name) => vec![name.clone()],
             Change::Create(table) => vec![table.name.clone()],
             Change::Rebuild { .. } => Vec::new(),
         };
         for name in &gone {
-            self.counters.forget(&format!("{database}.{name}"));
+            self.counters.forget(&with(&self.state, |state| state.counter(name)));
         }
         let done =
             self.engine.change("ALTER", None, move |connection| apply(connection, &change).map(|()| None));
@@ -449,7 +453,7 @@ impl Session {
             self.engine.rollback().await;
             return Err(failure);
         }
-        self.commit().await
+        if goes_on { Ok(()) } else { self.commit().await }
     }
 
     /// Goes on in another database.

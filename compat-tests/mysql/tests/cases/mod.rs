@@ -176,6 +176,41 @@ async fn a_failed_statement_leaves_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
+async fn temporary_tables_are_one_sessions() {
+    let url = database_or_skip!();
+    let pool = with_accounts(&url).await;
+    let mut connection = pool.acquire().await.expect("a connection");
+    let create =
+        "CREATE TEMPORARY TABLE accounts (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(9) NOT NULL)";
+    let mut transaction = connection.begin().await.expect("it begins");
+    sqlx::query("UPDATE accounts SET balance = 7").execute(&mut *transaction).await.expect("an update");
+    sqlx::query(create).execute(&mut *transaction).await.expect("it does not end the transaction");
+    transaction.rollback().await.expect("undone");
+    sqlx::query("DROP TEMPORARY TABLE IF EXISTS accounts").execute(&mut *connection).await.expect("dropped");
+    assert_ne!(balance(&pool, "ben").await, 7);
+    sqlx::query(create).execute(&mut *connection).await.expect("a table that hides the other one");
+    let insert = "INSERT INTO accounts (name) VALUES ('x'), ('y')";
+    let done = sqlx::query(insert).execute(&mut *connection).await.expect("rows");
+    assert_eq!((done.rows_affected(), done.last_insert_id()), (2, 1));
+    let names: Vec<(i32, String)> = sqlx::query_as("SELECT id, name FROM accounts ORDER BY id")
+        .fetch_all(&mut *connection)
+        .await
+        .expect("rows");
+    assert_eq!(names, [(1, "x".to_owned()), (2, "y".to_owned())]);
+    assert!(balance(&pool, "ben").await > 0, "others see the table of all");
+    let long = sqlx::query("INSERT INTO accounts (name) VALUES ('much too long')");
+    long.execute(&mut *connection).await.expect_err("the column is short");
+    sqlx::query("DROP TABLE accounts").execute(&mut *connection).await.expect("dropped");
+    let owners: Vec<String> = sqlx::query_scalar("SELECT owner FROM accounts ORDER BY owner")
+        .fetch_all(&mut *connection)
+        .await
+        .expect("the table of all is seen again");
+    assert_eq!(owners, ["anna", "ben"]);
+    drop(connection);
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_killed_write_leaves_the_transaction_as_it_was() {
     let url = database_or_skip!();
     let pool = with_accounts(&url).await;

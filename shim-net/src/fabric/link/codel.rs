@@ -98,7 +98,7 @@ impl Control {
     fn begin(&mut self, rules: &CoDel, now: SimTime) {
         self.dropping = true;
         let since = self.count.saturating_sub(self.last_count);
-        let recently = now.saturating_since(self.drop_next) < rules.interval * 16;
+        let recently = now.saturating_since(self.drop_next) < rules.interval.saturating_mul(16);
         self.count = if since > 1 && recently { since } else { 1 };
         self.drop_next = self.law(rules, now);
         self.last_count = self.count;

@@ -2,7 +2,10 @@
 //!
 //! Owns [`LinkConfig`]. Must not know what a link remembers. Invariant: the default draws only latencies.
 
+use std::ops::Deref;
 use std::time::Duration;
+
+use shim_runtime::clock::SimTime;
 
 use super::{BurstLoss, Framing, Latency, LossPattern, Outages, Queue, Schedule};
 
@@ -106,9 +109,34 @@ impl Default for LinkConfig {
     }
 }
 
-impl LinkConfig {
+/// A [`LinkConfig`], and what follows from it for every packet, found out once.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) config: LinkConfig,
     /// Whether a train of segments must be taken apart, because each packet has its own fate.
-    pub(crate) fn needs_single_packets(&self) -> bool {
+    pub(crate) needs_single_packets: bool,
+    /// Whether each packet arrives as it is, once, and in order: nothing is drawn but its latency.
+    pub(crate) only_delays: bool,
+}
+
+impl From<LinkConfig> for Rules {
+    fn from(config: LinkConfig) -> Rules {
+        let needs_single_packets = config.needs_single_packets();
+        let only_delays = !needs_single_packets && config.only_delays();
+        Rules { config, needs_single_packets, only_delays }
+    }
+}
+
+impl Deref for Rules {
+    type Target = LinkConfig;
+
+    fn deref(&self) -> &LinkConfig {
+        &self.config
+    }
+}
+
+impl LinkConfig {
+    fn needs_single_packets(&self) -> bool {
         self.loss > 0.0
             || self.loss_bursts.is_some()
             || self.loss_pattern != LossPattern::None
@@ -120,6 +148,20 @@ impl LinkConfig {
             || self.is_limited()
             || self.mtu_bytes.is_some()
             || self.schedule.has_loss()
+    }
+
+    /// Whether packets that need not be single are only delayed.
+    fn only_delays(&self) -> bool {
+        self.reorder_correlation <= 0.0
+            && self.corrupt <= 0.0
+            && self.slot.is_zero()
+            && self.schedule.steps.is_empty()
+            && self.outages == Outages::None
+    }
+
+    /// How long packets are on their way that are sent at `now`.
+    pub(crate) fn latency_at(&self, now: SimTime) -> &Latency {
+        self.schedule.step(now).and_then(|step| step.latency.as_ref()).unwrap_or(&self.latency)
     }
 
     /// Whether a rate limits what is sent.

@@ -144,6 +144,9 @@ impl Drawn {
     /// Draws one, with the given `correlation` (0 to 1) to the one before. The distribution stays what it is: it is the
     /// normal numbers behind the quantiles that are correlated (a Gaussian copula).
     pub(crate) fn draw(&mut self, latency: &Latency, correlation: f64, rng: &mut Stream) -> Duration {
+        if let Latency::Fixed(latency) = latency {
+            return *latency;
+        }
         if latency.is_certain() {
             return latency.quantile(0.5);
         }

@@ -93,11 +93,14 @@ pub enum Outages {
 impl Outages {
     /// Whether the link is down.
     pub(crate) fn at(&self, now: SimTime) -> bool {
+        if *self == Outages::None {
+            return false;
+        }
         let since_start = now.since_start();
         match self {
             Outages::None => false,
             Outages::Flaps { up, down } => {
-                let period = (*up + *down).as_nanos();
+                let period = up.saturating_add(*down).as_nanos();
                 period > 0 && since_start.as_nanos() % period >= up.as_nanos()
             }
             Outages::During(all) => all.iter().any(|(from, until)| (*from..*until).contains(&since_start)),
@@ -172,6 +175,7 @@ mod tests {
         let flaps = Outages::Flaps { up: 3 * second, down: second };
         let down: Vec<u64> = (0..9).filter(|s| flaps.at(SimTime(s * 1_000_000_000))).collect();
         assert_eq!(down, [3, 7]);
+        assert!(!Outages::Flaps { up: Duration::MAX, down: second }.at(SimTime(u64::MAX)));
         let during = Outages::During(vec![(second, 2 * second)]);
         assert!(during.at(SimTime(1_000_000_000)) && !during.at(SimTime(2_000_000_000)));
     }

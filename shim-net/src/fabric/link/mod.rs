@@ -33,6 +33,7 @@ use shim_runtime::rng::Stream;
 
 pub use codel::CoDel;
 pub use config::LinkConfig;
+pub(crate) use config::Rules;
 pub use fq_codel::FqCoDel;
 pub use latency::Latency;
 pub use loss::{BurstLoss, LossPattern, Outages};
@@ -94,15 +95,27 @@ impl Fate {
     }
 }
 
-/// A packet and its fate.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    pub(crate) flight: Flight,
+/// A packet's fate, and what was done to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Passage {
     pub(crate) fate: Fate,
     /// Whether the queue has marked it.
     pub(crate) marked: bool,
     /// Whether a bit of its data was changed.
     pub(crate) corrupted: bool,
+}
+
+impl From<Fate> for Passage {
+    fn from(fate: Fate) -> Passage {
+        Passage { fate, marked: false, corrupted: false }
+    }
+}
+
+/// A packet that has waited, and what became of it.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) flight: Flight,
+    pub(crate) passage: Passage,
 }
 
 /// ECN: the ends understand marks; a queue has marked it (RFC 3168).
@@ -114,9 +127,9 @@ pub(crate) struct Link {
     pub(crate) from: u32,
     pub(crate) to: u32,
     /// Its own rules; else the default's.
-    pub(crate) config: Option<Box<LinkConfig>>,
+    pub(crate) rules: Option<Box<Rules>>,
     pub(crate) gate: Gate,
-    pub(crate) held: Vec<(Trip, Packet)>,
+    pub(crate) held: Vec<(Trip, Box<Packet>)>,
     /// The segment in which it was used last, whose rules it has where it has none.
     pub(crate) segment: u32,
     /// When the last packet arrives: the next one does not overtake it.
@@ -138,7 +151,7 @@ impl Link {
         Link {
             from,
             to,
-            config: None,
+            rules: None,
             gate: Gate::Open,
             held: Vec::new(),
             segment: 0,
@@ -154,42 +167,71 @@ impl Link {
         }
     }
 
-    /// Sends `packet`. The fates that are known now go to `out`; when the time returned comes, [`Link::serve`] must be
-    /// called.
+    /// Sends `packet`; `None` where it has to wait, and must be given to [`Link::enqueue`].
     pub(crate) fn send(
         &mut self,
-        rules: &LinkConfig,
-        flight: Flight,
+        rules: &Rules,
+        packet: &mut Packet,
         now: SimTime,
         rng: &mut Stream,
-        out: &mut Vec<Settled>,
-    ) -> Option<SimTime> {
+    ) -> Option<Passage> {
         self.sent += 1;
-        let settle = |flight, fate| Settled { flight, fate, marked: false, corrupted: false };
-        let packet = &flight.packet;
+        if rules.only_delays && self.backlog.is_empty() {
+            self.since_reordered += 1;
+            let latency = self.drawn.draw(&rules.latency, rules.latency_correlation, rng);
+            return Some(Fate::Arrives(self.in_order(now + latency)).into());
+        }
         let bytes = packet.header_len() + packet.payload_len();
         if let Some(mtu) = rules.mtu_bytes.filter(|mtu| bytes > *mtu)
             && (packet.dont_fragment || !packet.destination.is_ipv4())
         {
             // Half of the way to the router that tells, and half back.
-            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency.quantile(0.5));
-            out.push(settle(flight, Fate::TooBig(rules.icmp_too_big.then_some(told))));
-            return None;
+            let told = (mtu.min(u16::MAX.into()) as u16, now + rules.latency_at(now).quantile(0.5));
+            return Some(Fate::TooBig(rules.icmp_too_big.then_some(told)).into());
         }
         if rules.outages.at(now) {
-            out.push(settle(flight, Fate::Down));
-            return None;
+            return Some(Fate::Down.into());
         }
         if self.loses(rules, now, rng) {
-            out.push(settle(flight, Fate::Lost));
-            return None;
+            return Some(Fate::Lost.into());
         }
-        if !rules.is_limited() && self.backlog.is_empty() {
-            self.depart(rules, flight, false, now, now, rng, out);
-            return None;
-        }
+        let waits = rules.is_limited() || !self.backlog.is_empty();
+        (!waits).then(|| self.depart(rules, packet, false, (now, now), rng))
+    }
+
+    /// Lets a packet wait for the rate. The fates that are known now go to `out`; when the time returned comes,
+    /// [`Link::serve`] must be called.
+    pub(crate) fn enqueue(
+        &mut self,
+        rules: &Rules,
+        flight: Flight,
+        now: SimTime,
+        rng: &mut Stream,
+        out: &mut Vec<Settled>,
+    ) -> Option<SimTime> {
         self.transmit(rules, now, rng, out);
-        self.enqueue(rules, flight, bytes as u64, now, rng, out);
+        let packet = &flight.packet;
+        let bytes = packet.header_len() + packet.payload_len();
+        let waiting = Waiting {
+            wire_bytes: rules.framing.wire_bytes(bytes as u64),
+            since: now,
+            flow: Flow::new(packet.source, packet.destination).spread(),
+            ecn_capable: packet.ecn & ECN_ECT != 0,
+            marked: false,
+            item: flight,
+        };
+        let limit = if self.backlog.is_empty() && self.transmitter.busy_until <= now {
+            // Nobody is before it: no limit keeps it from being sent at once.
+            Limit { bytes: u64::MAX, packets: usize::MAX }
+        } else {
+            let packets = rules.queue_limit_packets.map_or(usize::MAX, |most| most as usize);
+            Limit { bytes: rules.queue_limit_bytes, packets }
+        };
+        let scheduled = rules.schedule.step(now).and_then(|step| step.bandwidth_bps);
+        let rate = scheduled.or(rules.bandwidth_bps).unwrap_or(u64::MAX);
+        let mut dropped = Vec::new();
+        self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
+        settle_dropped(dropped, out);
         self.transmit(rules, now, rng, out);
         self.call_again()
     }
@@ -197,7 +239,7 @@ impl Link {
     /// The time has come that a call asked for: what waits is sent.
     pub(crate) fn serve(
         &mut self,
-        rules: &LinkConfig,
+        rules: &Rules,
         now: SimTime,
         rng: &mut Stream,
         out: &mut Vec<Settled>,
@@ -222,7 +264,7 @@ impl Link {
         self.due
     }
 
-    fn loses(&mut self, rules: &LinkConfig, now: SimTime, rng: &mut Stream) -> bool {
+    fn loses(&mut self, rules: &Rules, now: SimTime, rng: &mut Stream) -> bool {
         let scheduled = rules.schedule.step(now).and_then(|step| step.loss);
         let mut lost = rng.chance(scheduled.unwrap_or(rules.loss));
         if let Some(model) = &rules.loss_bursts {
@@ -231,79 +273,35 @@ impl Link {
         lost | rules.loss_pattern.picks(self.sent)
     }
 
-    fn enqueue(
-        &mut self,
-        rules: &LinkConfig,
-        flight: Flight,
-        bytes: u64,
-        now: SimTime,
-        rng: &mut Stream,
-        out: &mut Vec<Settled>,
-    ) {
-        let packet = &flight.packet;
-        let waiting = Waiting {
-            wire_bytes: rules.framing.wire_bytes(bytes),
-            since: now,
-            flow: Flow::new(packet.source, packet.destination).spread(),
-            ecn_capable: packet.ecn & ECN_ECT != 0,
-            marked: false,
-            item: flight,
-        };
-        let packets = rules.queue_limit_packets.map_or(usize::MAX, |most| most as usize);
-        let limit = Limit { bytes: rules.queue_limit_bytes, packets };
-        let scheduled = rules.schedule.step(now).and_then(|step| step.bandwidth_bps);
-        let rate = scheduled.or(rules.bandwidth_bps).unwrap_or(u64::MAX);
-        let mut dropped = Vec::new();
-        if self.backlog.is_empty() && self.transmitter.busy_until <= now {
-            // Nobody is before it: no limit keeps it from being sent at once.
-            let limit = Limit { bytes: u64::MAX, packets: usize::MAX };
-            self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
-        } else {
-            self.backlog.push(&rules.queue, limit, rate, waiting, rng, &mut dropped);
-        }
-        settle_dropped(dropped, out);
-    }
-
     /// Sends what waits, as long as nothing is being sent.
-    fn transmit(&mut self, rules: &LinkConfig, now: SimTime, rng: &mut Stream, out: &mut Vec<Settled>) {
+    fn transmit(&mut self, rules: &Rules, now: SimTime, rng: &mut Stream, out: &mut Vec<Settled>) {
         while self.transmitter.busy_until <= now && !self.backlog.is_empty() {
             let mut dropped = Vec::new();
             let next = self.backlog.pop(&rules.queue, now, &mut dropped);
             settle_dropped(dropped, out);
-            let Some(next) = next else { return };
+            let Some(Waiting { item: mut flight, wire_bytes, marked, .. }) = next else { return };
             let rate = rules.bandwidth_bps.or((!rules.is_limited()).then_some(u64::MAX));
-            match self.transmitter.send(next.wire_bytes, rate, &rules.schedule, now) {
-                Some(leaves) => self.depart(rules, next.item, next.marked, now, leaves, rng, out),
-                None => {
-                    out.push(Settled {
-                        flight: next.item,
-                        fate: Fate::Down,
-                        marked: next.marked,
-                        corrupted: false,
-                    });
-                }
-            }
+            let passage = match self.transmitter.send(wire_bytes, rate, &rules.schedule, now) {
+                Some(leaves) => self.depart(rules, &mut flight.packet, marked, (now, leaves), rng),
+                None => Passage { marked, ..Fate::Down.into() },
+            };
+            out.push(Settled { flight, passage });
         }
     }
 
     /// The packet leaves at `leaves`: what happens to it on its way.
-    #[expect(clippy::too_many_arguments, reason = "they are what a packet on its way consists of")]
     fn depart(
         &mut self,
-        rules: &LinkConfig,
-        mut flight: Flight,
+        rules: &Rules,
+        packet: &mut Packet,
         marked: bool,
-        now: SimTime,
-        leaves: SimTime,
+        (now, leaves): (SimTime, SimTime),
         rng: &mut Stream,
-        out: &mut Vec<Settled>,
-    ) {
-        let packet = &mut flight.packet;
+    ) -> Passage {
         if marked {
             packet.ecn = ECN_CE;
         }
-        let step = rules.schedule.step(now);
-        let latency = step.and_then(|step| step.latency.as_ref()).unwrap_or(&rules.latency);
+        let latency = rules.latency_at(now);
         let correlation = rules.latency_correlation;
         let sent = next_slot(leaves, rules.slot);
         let mut arrives = sent + self.drawn.draw(latency, correlation, rng);
@@ -312,8 +310,7 @@ impl Link {
             arrives += Duration::from_nanos(rng.between(0, rules.reorder_by.as_nanos() as u64));
         } else {
             if !rules.overtaking {
-                arrives = arrives.max(self.last_arrival);
-                self.last_arrival = arrives;
+                arrives = self.in_order(arrives);
             }
             if rng.chance(rules.duplicate) {
                 again = Some(arrives + self.drawn.draw(latency, correlation, rng));
@@ -329,10 +326,16 @@ impl Link {
             Some(again) => Fate::ArrivesTwice(arrives, again),
             None => Fate::Arrives(arrives),
         };
-        out.push(Settled { flight, fate, marked, corrupted });
+        Passage { fate, marked, corrupted }
     }
 
-    fn leaves_order(&mut self, rules: &LinkConfig, rng: &mut Stream) -> bool {
+    /// When a packet arrives that would at `at`: not before the one ahead of it.
+    fn in_order(&mut self, at: SimTime) -> SimTime {
+        self.last_arrival = at.max(self.last_arrival);
+        self.last_arrival
+    }
+
+    fn leaves_order(&mut self, rules: &Rules, rng: &mut Stream) -> bool {
         self.since_reordered += 1;
         if self.since_reordered < rules.reorder_gap {
             return false;
@@ -351,7 +354,7 @@ fn settle_dropped(dropped: Vec<(Waiting<Flight>, Drop)>, out: &mut Vec<Settled>)
             Drop::Full => Fate::QueueFull,
             Drop::Early => Fate::QueueEarly,
         };
-        out.push(Settled { flight: waiting.item, fate, marked: false, corrupted: false });
+        out.push(Settled { flight: waiting.item, passage: fate.into() });
     }
 }
 

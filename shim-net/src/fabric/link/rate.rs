@@ -30,7 +30,9 @@ impl Framing {
     pub fn wire_bytes(&self, bytes: u64) -> u64 {
         let framed = (bytes + u64::from(self.overhead_bytes)).max(self.least_bytes.into());
         match self.cells {
-            Some((carries, takes)) if carries > 0 => framed.div_ceil(carries.into()) * u64::from(takes),
+            Some((carries, takes)) if carries > 0 => {
+                framed.div_ceil(carries.into()).saturating_mul(takes.into())
+            }
             _ => framed,
         }
     }
@@ -72,6 +74,9 @@ impl Schedule {
 
     /// The step that holds at `now`.
     pub(crate) fn step(&self, now: SimTime) -> Option<&Step> {
+        if self.steps.is_empty() {
+            return None;
+        }
         let place = self.steps.partition_point(|step| step.at <= self.phase(now));
         match place.checked_sub(1) {
             Some(place) => self.steps.get(place),

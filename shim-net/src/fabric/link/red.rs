@@ -46,7 +46,7 @@ impl Red {
     /// The probability at an average of `average` bytes, before the distance to the last drop counts; `None` where every
     /// packet is dropped.
     pub(crate) fn probability(&self, average: f64) -> Option<f64> {
-        let (min, max) = (self.min_bytes as f64, self.max_bytes.max(self.min_bytes + 1) as f64);
+        let (min, max) = (self.min_bytes as f64, self.max_bytes.max(self.min_bytes.saturating_add(1)) as f64);
         if average < min {
             Some(0.0)
         } else if average < max {

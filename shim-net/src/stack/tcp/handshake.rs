@@ -119,6 +119,7 @@ impl Conn<'_> {
     fn established(&mut self, segment: &Segment) {
         self.t.state = State::Established;
         self.t.connected = true;
+        self.t.last_sent = self.now;
         self.t.snd_una = segment.ack;
         self.t.snd_wnd = u64::from(segment.window);
         self.t.max_wnd = self.t.max_wnd.max(self.t.snd_wnd);

@@ -76,7 +76,7 @@ impl Conn<'_> {
         }
         self.t.last_received = self.now;
         if self.is_answer_to_simultaneous_open(&segment) {
-            segment.flags = Flags(segment.flags.0 & !Flags::SYN.0);
+            segment.flags = segment.flags.without(Flags::SYN);
             segment.seq += 1;
         }
         if !self.acceptable(&segment) {
@@ -85,10 +85,10 @@ impl Conn<'_> {
             }
             return;
         }
-        if segment.flags.has(Flags::RST) {
+        if segment.flags.has(Flags::RST) && self.is_exact_reset(&segment) {
             return self.on_reset();
         }
-        if segment.flags.has(Flags::SYN) {
+        if segment.flags.has(Flags::RST) || segment.flags.has(Flags::SYN) {
             // RFC 5961: the peer shall prove that it is the peer.
             self.t.ack_now = true;
             return self.output(false);
@@ -116,6 +116,13 @@ impl Conn<'_> {
             end > self.t.rcv_nxt
                 && (start < self.t.rcv_edge || (start == self.t.rcv_nxt && segment.payload.is_empty()))
         }
+    }
+
+    /// Whether a reset in the window is where only the peer can know that it must be: behind all that has come, with or
+    /// without gaps. As Linux, that is not asked of a handshake.
+    fn is_exact_reset(&self, segment: &Segment) -> bool {
+        let t = &*self.t;
+        t.state == State::SynReceived || segment.seq == t.rcv_nxt || t.held.end() == Some(segment.seq)
     }
 
     /// An old or far segment: says again what is expected, and repeats a lost SYN-ACK.

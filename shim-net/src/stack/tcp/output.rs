@@ -202,12 +202,12 @@ impl Conn<'_> {
     }
 
     fn post(&mut self, segment: Segment, ecn: u8) {
-        self.fx.outbox.push_back(Packet {
+        self.fx.outbox.push_back(Box::new(Packet {
             source: self.t.local,
             destination: self.t.remote,
             ecn,
             dont_fragment: true,
             body: Body::Tcp(segment),
-        });
+        }));
     }
 }

@@ -52,30 +52,44 @@ impl Conn<'_> {
         }
         let t = &mut *self.t;
         t.congestion.finish_phase(t.snd_una);
-        let smoothed = t.round_trip.smoothed();
-        let recovering = t.congestion.recovering();
-        let (lost, wait) = t.board.detect(self.now, recovering, t.mss.into(), smoothed);
-        if lost > 0 && !recovering {
-            t.congestion.shrink(Phase::Recovery, t.snd_nxt);
-            t.ecn.reduced();
-        } else if t.ecn.is_on && segment.flags.has(Flags::ECE) && t.congestion.phase == Phase::Open {
+        let (lost, wait) = self.find_losses();
+        let t = &mut *self.t;
+        if t.ecn.is_on && segment.flags.has(Flags::ECE) && t.congestion.phase == Phase::Open {
             t.congestion.shrink(Phase::Reduced, t.snd_nxt);
             t.ecn.reduced();
         }
         let flight = t.board.flight();
-        t.congestion.on_ack(news.delivered, (t.snd_una, flight), lost > 0, progress, self.now);
+        t.congestion.on_ack(news.delivered, (t.snd_una, flight), lost, progress, self.now);
         if progress {
             self.rearm_retransmit();
         }
         if let Some(wait) = wait {
-            self.t.pending = Pending::Reordering;
-            self.t.timers.set(Timer::Retransmit, self.now + wait + TIMER_STEP);
+            self.wait_for_late(wait);
         } else if self.t.pending == Pending::Reordering && !progress {
             self.rearm_retransmit();
         }
         if self.t.board.lost() > 0 {
             self.resend_lost();
         }
+    }
+
+    /// Looks for losses, and begins to repair the first: whether there are any, and how long to wait until more can be
+    /// said.
+    fn find_losses(&mut self) -> (bool, Option<Duration>) {
+        let t = &mut *self.t;
+        let recovering = t.congestion.recovering();
+        let (lost, wait) = t.board.detect(self.now, recovering, t.mss.into(), t.round_trip.smoothed());
+        if lost > 0 && !recovering {
+            t.congestion.shrink(Phase::Recovery, t.snd_nxt);
+            t.ecn.reduced();
+        }
+        (lost > 0, wait)
+    }
+
+    /// What seems to be late has some time left.
+    fn wait_for_late(&mut self, wait: Duration) {
+        self.t.pending = Pending::Reordering;
+        self.t.timers.set(Timer::Retransmit, self.now + wait + TIMER_STEP);
     }
 
     /// Sends again what is lost, as the window allows; whether anything was sent.
@@ -142,19 +156,16 @@ impl Conn<'_> {
 
     /// What seemed to be late is lost.
     pub(crate) fn on_reordering_over(&mut self) {
+        let recovering = self.t.congestion.recovering();
+        let (lost, wait) = self.find_losses();
         let t = &mut *self.t;
-        let recovering = t.congestion.recovering();
-        let (lost, wait) = t.board.detect(self.now, recovering, t.mss.into(), t.round_trip.smoothed());
-        if lost > 0 && !recovering {
-            t.congestion.shrink(Phase::Recovery, t.snd_nxt);
-            t.ecn.reduced();
+        if lost && !recovering {
             // As with an acknowledgement that tells of a loss.
             t.congestion.on_ack(u64::from(t.mss), (t.snd_una, t.board.flight()), true, false, self.now);
         }
         self.rearm_retransmit();
         if let Some(wait) = wait {
-            self.t.pending = Pending::Reordering;
-            self.t.timers.set(Timer::Retransmit, self.now + wait + TIMER_STEP);
+            self.wait_for_late(wait);
         }
         self.resend_lost();
     }

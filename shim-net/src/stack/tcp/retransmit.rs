@@ -12,57 +12,59 @@ use super::recovery::Pending;
 use super::tcb::{State, Timer};
 use crate::error::Errno;
 
-/// The estimate of the time to the peer and back.
+/// The estimate of the time to the peer and back, in nanoseconds: it changes with each acknowledgement.
 #[derive(Debug)]
 pub(crate) struct RoundTrip {
-    smoothed: Option<Duration>,
-    variation: Duration,
-    timeout: Duration,
+    smoothed_ns: Option<u64>,
+    variation_ns: u64,
+    timeout_ns: u64,
     /// The end of the SYN, and when it went out. None once it is sent again, because its acknowledgement would not say
     /// which sending it is about (Karn).
     pub(crate) timed: Option<(u64, SimTime)>,
 }
 
-const LEAST: Duration = Duration::from_millis(200);
-const MOST: Duration = Duration::from_secs(120);
+const SECOND_NS: u64 = 1_000_000_000;
+const LEAST_NS: u64 = SECOND_NS / 5;
+const MOST_NS: u64 = 120 * SECOND_NS;
 
 impl Default for RoundTrip {
     fn default() -> RoundTrip {
-        RoundTrip { smoothed: None, variation: Duration::ZERO, timeout: Duration::from_secs(1), timed: None }
+        RoundTrip { smoothed_ns: None, variation_ns: 0, timeout_ns: SECOND_NS, timed: None }
     }
 }
 
 impl RoundTrip {
     /// One more measurement.
     pub(crate) fn sample(&mut self, round_trip: Duration) {
-        match self.smoothed {
+        // A packet may be held for years, and the sums must not overflow.
+        let sample = round_trip.as_nanos().min(u128::from(u64::MAX / 16)) as u64;
+        let smoothed = match self.smoothed_ns {
             None => {
-                self.smoothed = Some(round_trip);
-                self.variation = round_trip / 2;
+                self.variation_ns = sample / 2;
+                sample
             }
             Some(smoothed) => {
-                let error = smoothed.abs_diff(round_trip);
-                self.variation = (self.variation * 3 + error) / 4;
-                self.smoothed = Some((smoothed * 7 + round_trip) / 8);
+                self.variation_ns = (self.variation_ns * 3 + smoothed.abs_diff(sample)) / 4;
+                (smoothed * 7 + sample) / 8
             }
-        }
-        let smoothed = self.smoothed.unwrap_or_default();
-        self.timeout = (smoothed + (self.variation * 4).max(LEAST)).min(MOST);
+        };
+        self.smoothed_ns = Some(smoothed);
+        self.timeout_ns = (smoothed + (self.variation_ns * 4).max(LEAST_NS)).min(MOST_NS);
     }
 
     /// The smoothed time to the peer and back; of the first time-out where there is none.
     pub(crate) fn smoothed(&self) -> Duration {
-        self.smoothed.unwrap_or(Duration::from_secs(1))
+        Duration::from_nanos(self.smoothed_ns.unwrap_or(SECOND_NS))
     }
 
     /// The variation of that time.
     pub(crate) fn variation(&self) -> Duration {
-        self.variation
+        Duration::from_nanos(self.variation_ns)
     }
 
     /// How long to wait before the `retries`-th repetition.
     pub(crate) fn timeout(&self, retries: u32) -> Duration {
-        self.timeout.saturating_mul(1 << retries.min(16)).min(MOST)
+        Duration::from_nanos((self.timeout_ns << retries.min(16)).min(MOST_NS))
     }
 }
 
@@ -233,6 +235,9 @@ mod tests {
             round_trip.sample(Duration::from_secs(2));
         }
         assert!(round_trip.timeout(0) >= Duration::from_secs(2));
-        assert_eq!(round_trip.timeout(30), MOST);
+        assert_eq!(round_trip.timeout(30), Duration::from_secs(120));
+        round_trip.sample(Duration::MAX);
+        round_trip.sample(Duration::MAX);
+        assert_eq!(round_trip.timeout(0), Duration::from_secs(120));
     }
 }

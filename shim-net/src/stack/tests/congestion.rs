@@ -32,6 +32,14 @@ const THRESHOLD: usize = 76;
 const WINDOW: usize = 80;
 const RESENT: usize = 100;
 const LOST: usize = 32;
+const SINCE_SENT: usize = 44;
+
+#[test]
+fn a_connection_that_has_not_sent_anything_is_as_old_as_its_handshake() {
+    let mut pair = Pair::new();
+    let (client, _) = pair.connect();
+    assert_eq!(info(&mut pair, client, SINCE_SENT), 80);
+}
 
 #[test]
 fn the_kernel_tells_of_a_connection() {

@@ -33,7 +33,7 @@ pub(super) enum End {
 pub(super) use End::{Client, Server};
 
 enum Pending {
-    Arrival(End, Packet),
+    Arrival(End, Box<Packet>),
     Timer(End, SocketId),
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Pair {
     /// Marks every packet that may be marked, as a congested queue does.
     pub(super) marks: bool,
     /// Every packet that was sent, with who sent it.
-    pub(super) log: Vec<(End, SimTime, Packet)>,
+    pub(super) log: Vec<(End, SimTime, Box<Packet>)>,
     pub(super) rng: Stream,
     pending: BTreeMap<(SimTime, u64), Pending>,
     serial: u64,
@@ -97,8 +97,10 @@ impl Pair {
                 continue;
             }
             let single = self.single || self.loss > 0.0 || !self.jitter.is_zero();
-            let packets = if single { crate::fabric::pieces(packet, None) } else { vec![packet] };
-            packets.into_iter().for_each(|packet| self.carry(end, packet));
+            match single {
+                true => crate::fabric::pieces(packet, None).for_each(|packet| self.carry(end, packet)),
+                false => self.carry(end, packet),
+            }
         }
         for (id, at) in std::mem::take(&mut self.stacks[place].fx.arms) {
             self.push(at, Pending::Timer(end, id));
@@ -107,7 +109,7 @@ impl Pair {
         self.stacks[place].cancels.clear();
     }
 
-    fn carry(&mut self, from: End, mut packet: Packet) {
+    fn carry(&mut self, from: End, mut packet: Box<Packet>) {
         if self.marks && packet.ecn & 3 != 0 {
             packet.ecn = 3;
         }

@@ -140,6 +140,39 @@ fn linger_zero_is_a_reset_and_what_arrived_can_still_be_read() {
 }
 
 #[test]
+fn a_guessed_reset_is_answered_and_changes_nothing() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.connect();
+    pair.send(Client, client, b"data").unwrap();
+    pair.run_millis(50);
+    let mut guessed = pair.log.iter().rfind(|(end, ..)| *end == Client).unwrap().2.clone();
+    let Body::Tcp(segment) = &mut guessed.body else { panic!("{guessed}") };
+    (segment.flags, segment.seq) = (Flags::RST, segment.seq + 1000);
+    segment.payload.clear();
+    let start = pair.now;
+    pair.at(Server, |stack, now| stack.receive(guessed, now));
+    assert_eq!(pair.segments(Server, start).len(), 1, "RFC 5961, section 3.2: a challenge");
+    pair.run_millis(50);
+    assert_eq!(pair.state(Client, client), Some(State::Established));
+    assert_eq!(pair.state(Server, server), Some(State::Established));
+}
+
+#[test]
+fn a_reset_whose_data_was_lost_is_believed_when_it_is_asked_for_again() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.connect();
+    set(&mut pair, Client, client, Name::Linger, Value::Linger(Some(Duration::ZERO)));
+    pair.deaf = Some(Server);
+    pair.send(Client, client, b"data").unwrap();
+    pair.deaf = None;
+    pair.close(Client, client);
+    pair.run_millis(29);
+    assert_eq!(pair.recv(Server, server, 10), Err(Errno::EAGAIN));
+    pair.run_millis(1);
+    assert_eq!(pair.recv(Server, server, 10), Err(Errno::ECONNRESET));
+}
+
+#[test]
 fn data_for_a_closed_socket_is_answered_by_a_reset() {
     let mut pair = Pair::new();
     let (client, server) = pair.connect();

@@ -64,7 +64,7 @@ fn a_connected_socket_hears_its_peer_only_and_learns_of_refusal() {
         dont_fragment: false,
         body: Body::Udp(Bytes::from_static(b"?")),
     };
-    pair.at(Client, |stack, now| stack.receive(stranger, now));
+    pair.at(Client, |stack, now| stack.receive(Box::new(stranger), now));
     assert_eq!(recv(&mut pair, Client, client, 10).map(|_| ()), Err(Errno::EAGAIN));
 }
 

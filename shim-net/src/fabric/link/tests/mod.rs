@@ -14,7 +14,7 @@ use bytes::Bytes;
 use shim_runtime::clock::SimTime;
 use shim_runtime::rng::Stream;
 
-use super::{Fate, Link, LinkConfig, Settled};
+use super::{Fate, Link, LinkConfig, Passage, Rules, Settled};
 use crate::fabric::Flight;
 use crate::fabric::path::{Leg, Trip};
 use crate::packet::{Body, Packet};
@@ -69,14 +69,23 @@ impl Bench {
     pub(super) fn send_packet(&mut self, packet: Packet) {
         let mut out = Vec::new();
         let trip = Trip { from: 0, to: 1, segment: 0, leg: Leg::Between, hops: 1 };
+        let mut packet = Box::new(packet);
+        let rules = Rules::from(self.rules.clone());
+        let passage = self.link.send(&rules, &mut packet, self.now, &mut self.rng);
         let flight = Flight { trip, packet };
-        let again = self.link.send(&self.rules, flight, self.now, &mut self.rng, &mut out);
+        let again = match passage {
+            Some(passage) => {
+                out.push(Settled { flight, passage });
+                None
+            }
+            None => self.link.enqueue(&rules, flight, self.now, &mut self.rng, &mut out),
+        };
         self.take(again, out);
     }
 
     fn take(&mut self, again: Option<SimTime>, out: Vec<Settled>) {
         self.due.extend(again);
-        for Settled { flight: Flight { packet, .. }, fate, marked, .. } in out {
+        for Settled { flight: Flight { packet, .. }, passage: Passage { fate, marked, .. } } in out {
             let data = match &packet.body {
                 Body::Udp(data) => data.clone(),
                 Body::Tcp(segment) => segment.payload.clone(),
@@ -92,7 +101,8 @@ impl Bench {
             self.due.retain(|due| *due != at);
             self.now = at;
             let mut out = Vec::new();
-            let again = self.link.serve(&self.rules, at, &mut self.rng, &mut out);
+            let rules = Rules::from(self.rules.clone());
+            let again = self.link.serve(&rules, at, &mut self.rng, &mut out);
             self.take(again, out);
         }
         self.now = until;

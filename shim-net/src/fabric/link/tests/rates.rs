@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use shim_runtime::clock::SimTime;
 
-use super::super::{BurstLoss, Fate, Framing, LinkConfig, LossPattern, Outages, Queue, Red, Schedule};
+use super::super::{
+    BurstLoss, Fate, Framing, Latency, LinkConfig, LossPattern, Outages, Queue, Red, Schedule, Step,
+};
 use super::{Bench, limited};
 
 const MILLI: u64 = 1_000_000;
@@ -38,6 +40,21 @@ fn a_packet_that_finds_nobody_waiting_is_sent_whatever_the_limit() {
     bench.pass(Duration::from_millis(1));
     bench.send(2, 1000);
     assert_eq!(bench.arrivals(), [(1, SimTime(MILLI)), (2, SimTime(2 * MILLI))]);
+}
+
+#[test]
+fn who_sends_too_much_is_told_after_the_latency_of_the_hour() {
+    let milli = Duration::from_millis;
+    let later = Step { at: milli(100), latency: Some(Latency::Fixed(milli(50))), ..Step::default() };
+    let schedule = Schedule { steps: vec![later], period: None };
+    let latency = Latency::Fixed(milli(5));
+    let mut bench =
+        Bench::new(LinkConfig { latency, schedule, mtu_bytes: Some(1000), ..LinkConfig::default() }, 1);
+    bench.send(1, 1001);
+    bench.pass(milli(100));
+    bench.send(2, 1001);
+    let told = |at| Fate::TooBig(Some((1000, SimTime(at * MILLI))));
+    assert_eq!(bench.met.iter().map(|met| met.fate).collect::<Vec<_>>(), [told(5), told(150)]);
 }
 
 #[test]
