@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
-use shim_servers::redis::Sentinel;
+use shim_servers::redis::{Sentinel, create_cluster};
 
 use crate::{DOWN_AFTER, FAILOVER_TIMEOUT, MASTER, NODE_TIMEOUT, Node, Options, Sentinels, wait};
 
@@ -171,11 +171,8 @@ pub async fn cluster() -> Option<Vec<Node>> {
         };
         nodes.push(start(clustered, None).await?);
     }
-    let mut create = Command::new(find("redis-cli")?);
-    create.args(["--cluster", "create"]).args(nodes.iter().map(Node::address));
-    create.args(["--cluster-replicas", "1", "--cluster-yes"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let created = tokio::task::spawn_blocking(move || create.status()).await.expect("it ends");
-    assert!(created.is_ok_and(|status| status.success()), "redis-cli makes a cluster");
+    let addresses: Vec<(&str, u16)> = nodes.iter().map(|node| (node.host.as_str(), node.port)).collect();
+    create_cluster(&addresses, 1).await.expect("the cluster comes together");
     wait::until_cluster_is_ok(&nodes).await;
     Some(nodes)
 }
