@@ -9,7 +9,7 @@
 //! * Users other than `default`, TLS, client tracking, `XINFO STREAM FULL`, `MIGRATE` inside of a transaction.
 //! * RDB files: the append-only file is the only one. It has a form of its own, as have full synchronisations, payloads of
 //!   `DUMP` and the cluster bus; so a real Redis cannot be its replica, nor a node of the same cluster.
-//! * Replicas that move to masters without one (`cluster-allow-replica-migration`).
+//! * Replicas that move to masters without one (`cluster-allow-replica-migration`), `cluster-announce-port`.
 //!
 //! # What differs without an error
 //! * `maxmemory` is kept and has no effect: nothing is evicted, nothing refused. INFO has no lines about memory and CPU.
