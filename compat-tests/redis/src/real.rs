@@ -115,12 +115,13 @@ async fn start(arguments: impl FnOnce(&Path, u16) -> Vec<String>, password: Opti
     Some(node)
 }
 
-/// What each server is started with: a folder of its own, and no waiting that only saves work.
+/// What each server is started with: a folder of its own, and no waiting that only saves work. A cluster names a replica once its
+/// master has sent it something, if only a ping.
 fn arguments_of(options: &Options, folder: &Path, port: u16) -> Vec<String> {
     let folder = folder.display().to_string();
     let port = port.to_string();
     let mut all = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", &folder, "--save", ""];
-    all.extend(["--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes"]);
+    all.extend(["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]);
     if options.append_only {
         all.extend(["--appendonly", "yes", "--appendfsync", "always"]);
     }
