@@ -435,3 +435,62 @@ async fn an_old_master_comes_back_as_a_replica() {
     until(&mut replica, "INFO replication", "connected_slaves:1").await;
     let _ = std::fs::remove_dir_all(&root);
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let server = start(Redis::new()).await;
+    let (mut slow, mut fast) = (server.link().await, server.link().await);
+    ask(&mut fast, "CONFIG SET client-output-buffer-limit \"pubsub 100000 0 0\"").await;
+    ask(&mut slow, "SUBSCRIBE news").await;
+    let text = "x".repeat(500_000);
+    let mut heard = 0;
+    while ask(&mut fast, &format!("PUBLISH news {text}")).await.as_integer() == Some(1) {
+        heard += 1;
+        assert!(heard < 200, "it is never let go");
+    }
+    let end = loop {
+        if let Err(error) = slow.receive().await {
+            break error;
+        }
+    };
+    assert!(end.kind() != std::io::ErrorKind::InvalidData, "{end}");
+}
+
+#[tokio::test]
+async fn a_hook_runs_between_the_disk_and_the_answer() {
+    let folder = folder("hook");
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (counted, file) = (calls.clone(), folder.join("appendonly.aof"));
+    let server = Redis::new().data_dir(&folder).on_write(move |_| {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let is_there = bytes.windows(5).any(|part| part == b"value");
+        counted.fetch_add(usize::from(is_there), std::sync::atomic::Ordering::Relaxed);
+    });
+    let server = start(server).await;
+    let mut link = server.link().await;
+    ask(&mut link, "GET a").await;
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 0);
+    ask(&mut link, "SET a value").await;
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[tokio::test]
+async fn one_client_too_many_is_refused() {
+    let server = start(Redis::new().max_clients(2)).await;
+    let (mut first, second) = (server.link().await, server.link().await);
+    assert_eq!(text(&mut first, "PING").await, "PONG");
+    let mut third = server.link().await;
+    let refused = third.receive().await.expect("it is told why");
+    assert_eq!(refused.as_error(), Some("ERR max number of clients reached"));
+    drop(second);
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut link = server.link().await;
+        if link.call(&["PING"]).await.is_ok_and(|reply| reply.as_error().is_none()) {
+            break;
+        }
+        assert!(Instant::now() < end, "there is room again");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
-use shim_servers::redis::Sentinel;
+use shim_servers::redis::{Sentinel, create_cluster};
 
 use crate::{DOWN_AFTER, FAILOVER_TIMEOUT, MASTER, NODE_TIMEOUT, Node, Options, Sentinels, wait};
 
@@ -115,12 +115,13 @@ async fn start(arguments: impl FnOnce(&Path, u16) -> Vec<String>, password: Opti
     Some(node)
 }
 
-/// What each server is started with: a folder of its own, and no waiting that only saves work.
+/// What each server is started with: a folder of its own, and no waiting that only saves work. A cluster names a replica once its
+/// master has sent it something, if only a ping.
 fn arguments_of(options: &Options, folder: &Path, port: u16) -> Vec<String> {
     let folder = folder.display().to_string();
     let port = port.to_string();
     let mut all = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", &folder, "--save", ""];
-    all.extend(["--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes"]);
+    all.extend(["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]);
     if options.append_only {
         all.extend(["--appendonly", "yes", "--appendfsync", "always"]);
     }
@@ -171,11 +172,8 @@ pub async fn cluster() -> Option<Vec<Node>> {
         };
         nodes.push(start(clustered, None).await?);
     }
-    let mut create = Command::new(find("redis-cli")?);
-    create.args(["--cluster", "create"]).args(nodes.iter().map(Node::address));
-    create.args(["--cluster-replicas", "1", "--cluster-yes"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let created = tokio::task::spawn_blocking(move || create.status()).await.expect("it ends");
-    assert!(created.is_ok_and(|status| status.success()), "redis-cli makes a cluster");
+    let addresses: Vec<(&str, u16)> = nodes.iter().map(|node| (node.host.as_str(), node.port)).collect();
+    create_cluster(&addresses, 1).await.expect("the cluster comes together");
     wait::until_cluster_is_ok(&nodes).await;
     Some(nodes)
 }

@@ -227,12 +227,13 @@ impl Call<'_> {
         self.state.databases[self.at.database].insert(key.clone(), entry);
     }
 
-    /// Gives a key a collection; an empty one takes the key away.
-    pub(crate) fn put_or_remove(&mut self, key: &Bytes, value: Value) {
-        if value.is_empty() {
-            self.remove(key);
-        } else {
+    /// Gives a key a collection that a command made; an empty one takes the key away.
+    pub(crate) fn put_result(&mut self, key: &Bytes, value: Value, class: char, event: &str) {
+        if !value.is_empty() {
             self.put(key, value, None);
+            self.changed(class, event, key);
+        } else if self.remove(key).is_some() {
+            self.changed('g', "del", key);
         }
     }
 

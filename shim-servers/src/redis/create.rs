@@ -63,6 +63,8 @@ pub async fn create_cluster<H: AsRef<str>>(servers: &[(H, u16)], replicas: usize
         // The first try may be too early: the node has to know the master as one.
         let replicate = ["CLUSTER", "REPLICATE", &master];
         member.until(until, async |member| Ok(member.ask(&replicate).await.is_ok())).await?;
+    }
+    for member in &mut members[masters..] {
         member.until(until, async |member| member.follows().await).await?;
     }
     let replica_count = count - masters;

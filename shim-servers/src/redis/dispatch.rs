@@ -36,13 +36,15 @@ pub(crate) fn process(state: &mut State, id: u64, args: Vec<Bytes>) {
                 transaction.is_aborted = true;
             }
             let is_exec = args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec"));
-            if is_exec && in_transaction {
+            let ends = is_exec && in_transaction;
+            if ends {
                 abort(state, id);
-                let error = format!("EXECABORT Transaction discarded because of: {error}");
-                state.send_answer(id, &Reply::error(error));
-            } else {
-                state.send_answer(id, &Reply::Error(error));
             }
+            let reply = match ends && !is_redirection(&error) {
+                true => Reply::error(format!("EXECABORT Transaction discarded because of: {error}")),
+                false => Reply::Error(error),
+            };
+            state.send_answer(id, &reply);
         }
         Err(Stop::Wait { .. }) => {}
         Ok(command) if in_transaction && !command.is_immediate() => {
@@ -59,6 +61,11 @@ pub(crate) fn process(state: &mut State, id: u64, args: Vec<Bytes>) {
         client.reply_mode = ReplyMode::On;
     }
     state.serve_waiting();
+}
+
+/// Whether an error says that the request belongs elsewhere.
+fn is_redirection(error: &str) -> bool {
+    ["MOVED ", "ASK ", "CROSSSLOT ", "TRYAGAIN ", "CLUSTERDOWN "].iter().any(|code| error.starts_with(code))
 }
 
 fn execute(state: &mut State, id: u64, command: &'static Command, args: Vec<Bytes>) {

@@ -5,17 +5,18 @@
 //!
 //! # What it does not speak
 //! * Lua and functions (`EVAL`, `FCALL`, `SCRIPT`, `FUNCTION`): refused with an error that says so. Modules, geo commands,
-//!   HyperLogLog, `SORT`, `LCS`, `BITFIELD`, `FAILOVER`, `ACL`, `LATENCY`, `MEMORY`, `SLOWLOG`: unknown commands.
+//!   `SORT`, `LCS`, `BITFIELD`, `FAILOVER`, `ACL`, `LATENCY`, `MEMORY`, `SLOWLOG`: unknown commands.
 //! * Users other than `default`, TLS, client tracking, `XINFO STREAM FULL`, `MIGRATE` inside of a transaction.
 //! * RDB files: the append-only file is the only one. It has a form of its own, as have full synchronisations, payloads of
 //!   `DUMP` and the cluster bus; so a real Redis cannot be its replica, nor a node of the same cluster.
-//! * Replicas that move to masters without one (`cluster-allow-replica-migration`).
+//! * Replicas that move to masters without one (`cluster-allow-replica-migration`), `cluster-announce-port`.
 //!
 //! # What differs without an error
 //! * `maxmemory` is kept and has no effect: nothing is evicted, nothing refused. INFO has no lines about memory and CPU.
 //! * The order of `KEYS`, `SCAN` and of large collections, and which members are chosen at random, are others than Redis's.
 //! * `OBJECT ENCODING` goes by the size of the value now, and never remembers that it was larger.
 //! * A `~` in `XADD` and `XTRIM` cuts in steps of 100 entries.
+//! * A HyperLogLog is always kept in the dense form. Of `client-output-buffer-limit`, only the hard limits count.
 //! * A disk that fails ends the server, whatever `appendfsync` says.
 //! * While `MIGRATE` runs, other clients wait, as in Redis; but their connections are accepted.
 

@@ -153,6 +153,27 @@ impl State {
         if let Some(client) = self.clients.get(&client) {
             let protocol = client.protocol;
             client.outlet.push(self.journal.appended, 0, |out| reply.encode(protocol, out));
+            self.drop_if_too_slow(client);
+        }
+    }
+
+    /// Ends the connection of a client that has too much to read: the hard limit of `client-output-buffer-limit`.
+    pub(crate) fn drop_if_too_slow(&self, client: &Client) {
+        let waiting = client.outlet.waiting_bytes();
+        // So much, Redis keeps in a buffer that it does not count.
+        if waiting <= 16 * 1024 {
+            return;
+        }
+        let class = match client.role {
+            Role::Replica(_) => "slave",
+            Role::Normal if client.subscriptions() > 0 => "pubsub",
+            Role::Normal => "normal",
+        };
+        let words: Vec<&str> = self.config.text("client-output-buffer-limit").split(' ').collect();
+        let limit =
+            words.chunks(4).find(|words| words[0] == class).and_then(|words| words.get(1)?.parse().ok());
+        if limit.is_some_and(|limit: usize| limit > 0 && waiting > limit) {
+            client.outlet.killed.notify_one();
         }
     }
 

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::call::{Answer, Call};
 use super::cluster::{commands as cluster, migrate};
 use super::commands::{
-    bits, connection, expiry, hashes, info, keys, lists, lists_moving, pubsub, scan, server, sets, sorted,
-    sorted_pop, sorted_range, sorted_store, stream_groups, stream_info, stream_read, streams, strings,
-    transaction,
+    bits, connection, expiry, hashes, hyperloglog, info, keys, lists, lists_moving, pubsub, scan, server,
+    sets, sorted, sorted_pop, sorted_range, sorted_store, stream_groups, stream_info, stream_read, streams,
+    strings, transaction,
 };
 use super::numbers::parse_integer;
 use super::replication::commands as replication;
@@ -264,6 +264,9 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("pexpire", -3, "write,fast", Keys::Range(1, 1, 1), "@keyspace @write @fast", expiry::pexpire),
     command("pexpireat", -3, "write,fast", Keys::Range(1, 1, 1), "@keyspace @write @fast", expiry::pexpireat),
     command("pexpiretime", 2, "readonly,fast", Keys::Range(1, 1, 1), "@keyspace @read @fast", expiry::pexpiretime),
+    command("pfadd", -2, "write,denyoom,fast", Keys::Range(1, 1, 1), "@write @hyperloglog @fast", hyperloglog::pfadd),
+    command("pfcount", -2, "readonly", Keys::Range(1, -1, 1), "@read @hyperloglog @slow", hyperloglog::pfcount),
+    command("pfmerge", -2, "write,denyoom", Keys::Range(1, -1, 1), "@write @hyperloglog @slow", hyperloglog::pfmerge),
     command("ping", -1, "fast", Keys::None, "@fast @connection", connection::ping),
     command("psetex", 4, "write,denyoom", Keys::Range(1, 1, 1), "@write @string @slow", strings::psetex),
     command("psubscribe", -2, "pubsub,noscript,loading,stale", Keys::None, "@pubsub @slow", pubsub::psubscribe),

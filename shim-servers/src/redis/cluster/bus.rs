@@ -54,10 +54,7 @@ pub(crate) async fn open(
         None => None,
     }
     .unwrap_or_else(|| Cluster::new(random_name(&mut state.random).into(), state.port));
-    let announced = state.config.text("cluster-announce-ip");
-    if !announced.is_empty() {
-        cluster.myself_mut().ip = announced.to_owned();
-    }
+    cluster.announce(state.config.text("cluster-announce-ip"));
     let now_ms = state.steady_ms();
     cluster.nodes.values_mut().for_each(|node| node.heard_ms = now_ms);
     state.cluster = Some(Box::new(cluster));

@@ -81,13 +81,15 @@ pub(crate) fn cluster(call: &mut Call) -> Answer {
         "links" => Ok(shape::links(call.cluster()?)),
         "keyslot" => Ok(i64::from(slot_of(&call.args[2])).into()),
         "countkeysinslot" => {
+            call.integer(2)?;
             let slot = call.slot(2).map_err(|_| "ERR Invalid slot")?;
             Ok(call.state.databases[0].keys_of_slot(slot).count().into())
         }
         "getkeysinslot" => {
+            call.integer(2)?;
+            let count =
+                usize::try_from(call.integer(3)?).map_err(|_| "ERR Invalid slot or number of keys")?;
             let slot = call.slot(2).map_err(|_| "ERR Invalid slot or number of keys")?;
-            let count = call.integer(3).ok().and_then(|count| usize::try_from(count).ok());
-            let count = count.ok_or("ERR Invalid slot or number of keys")?;
             Ok(call.state.databases[0].keys_of_slot(slot).take(count).cloned().collect())
         }
         "meet" => meet(call),
@@ -126,7 +128,9 @@ fn meet(call: &mut Call) -> Answer {
         let port = String::from_utf8_lossy(&port);
         Stop::from(format!("ERR Invalid node address specified: {host}:{port}"))
     };
-    let port_number = port_number.ok_or_else(invalid)?;
+    let port_number = port_number.ok_or_else(|| {
+        Stop::from(format!("ERR Invalid TCP base port specified: {}", String::from_utf8_lossy(&port)))
+    })?;
     let ip: IpAddr = host.parse().map_err(|_| invalid())?;
     let bus_port =
         if call.ends_at(4) { port_number.checked_add(10_000) } else { u16::try_from(call.integer(4)?).ok() };

@@ -28,7 +28,7 @@ impl Cluster {
         let config_epoch = self.nodes.get(speaks_for).map_or(0, |node| node.config_epoch);
         Message {
             sender: self.me.to_string(),
-            ip: String::new(),
+            ip: self.announced_ip.clone(),
             port: myself.port,
             bus_port: myself.bus_port,
             epoch: self.epoch,
@@ -99,7 +99,6 @@ pub(crate) fn receive(
 ) -> (Option<Message>, Option<NodeId>) {
     let now_ms = state.steady_ms();
     let offset = state.replication.offset;
-    let announced = state.config.text("cluster-announce-ip").to_owned();
     let mut random = state.random.fork();
     let Some(cluster) = state.cluster.as_deref_mut() else { return (None, None) };
     *cluster.received.entry(message.kind.name()).or_default() += 1;
@@ -128,7 +127,11 @@ pub(crate) fn receive(
     match &message.kind {
         Kind::Ping(_) | Kind::Meet(_) => {
             let is_meeting = matches!(message.kind, Kind::Meet(_));
-            learn_own_address(cluster, &announced, arrival, is_meeting);
+            learn_own_address(cluster, arrival, is_meeting);
+            if is_known && !is_meeting && arrival.link.is_none() {
+                // It may have come back with another address.
+                move_to(cluster, &sender_id, address(&message, arrival), message.port, message.bus_port);
+            }
             if is_meeting && !cluster.nodes.contains_key(&sender_id) {
                 let name: NodeId = random_name(&mut random).into();
                 let ip = address(&message, arrival);
@@ -163,11 +166,12 @@ fn address(message: &Message, arrival: &Arrival) -> String {
 }
 
 /// A node finds out its own address when another one reaches it.
-fn learn_own_address(cluster: &mut Cluster, announced: &str, arrival: &Arrival, is_meeting: bool) {
+fn learn_own_address(cluster: &mut Cluster, arrival: &Arrival, is_meeting: bool) {
     if !is_meeting && !cluster.myself().ip.is_empty() {
         return;
     }
-    let ip = if announced.is_empty() { arrival.local.to_string() } else { announced.to_owned() };
+    let announced = cluster.announced_ip.clone();
+    let ip = if announced.is_empty() { arrival.local.to_string() } else { announced };
     if cluster.myself().ip != ip {
         cluster.myself_mut().ip = ip;
         cluster.version += 1;

@@ -44,6 +44,8 @@ pub(crate) struct Cluster {
     pub(crate) is_ok: bool,
     /// After so long without an answer, a node is suspected.
     pub(crate) timeout_ms: i64,
+    /// The address that others are told; empty where they are to look at the connection.
+    announced_ip: String,
     first_look_ms: Option<i64>,
     in_minority_ms: i64,
     election: Election,
@@ -71,6 +73,7 @@ impl Cluster {
             last_vote_epoch: 0,
             is_ok: false,
             timeout_ms: 15_000,
+            announced_ip: String::new(),
             first_look_ms: None,
             in_minority_ms: 0,
             election: Election::default(),

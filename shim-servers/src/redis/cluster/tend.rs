@@ -12,6 +12,17 @@ use crate::redis::client::BlockedOn;
 use crate::redis::state::State;
 
 impl Cluster {
+    /// Goes by this address, where there is one.
+    pub(super) fn announce(&mut self, ip: &str) {
+        if self.announced_ip != ip {
+            self.announced_ip = ip.to_owned();
+            if !ip.is_empty() {
+                self.myself_mut().ip = ip.to_owned();
+            }
+            self.version += 1;
+        }
+    }
+
     /// Asks a node whether it lives.
     pub(super) fn ping(
         &mut self,
@@ -87,8 +98,10 @@ impl State {
         let (now_ms, offset) = (self.steady_ms(), self.replication.offset);
         let timeout_ms = self.config.number("cluster-node-timeout").max(1);
         let mut random = self.random.fork();
+        let announced = self.config.text("cluster-announce-ip").to_owned();
         let Some(cluster) = self.cluster.as_deref_mut() else { return };
         cluster.timeout_ms = timeout_ms;
+        cluster.announce(&announced);
         cluster.forget_old(now_ms);
         cluster.drop_dead_links(now_ms);
         for id in cluster.to_ping(ticks, now_ms, &mut random) {

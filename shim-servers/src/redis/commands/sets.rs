@@ -151,13 +151,7 @@ fn combined_store(call: &mut Call, how: Combination, event: &str) -> Answer {
     let (target, keys) = (call.arg(1), call.args_from(2));
     let set = combine(call, &keys, how)?;
     let count = set.len();
-    let was_there = call.is_there(&target);
-    call.put_or_remove(&target, Value::Set(set));
-    if count > 0 {
-        call.changed('s', event, &target);
-    } else if was_there {
-        call.changed('g', "del", &target);
-    }
+    call.put_result(&target, Value::Set(set), 's', event);
     Ok(count.into())
 }
 

@@ -222,13 +222,7 @@ pub(crate) fn zrangestore(call: &mut Call) -> Answer {
     let target = call.arg(1);
     let (found, _) = selected(call, 2, By::Options, false, true)?;
     let count = found.len();
-    let was_there = call.is_there(&target);
-    call.put_or_remove(&target, Value::Sorted(found.into()));
-    if count > 0 {
-        call.changed('z', "zrangestore", &target);
-    } else if was_there {
-        call.changed('g', "del", &target);
-    }
+    call.put_result(&target, Value::Sorted(found.into()), 'z', "zrangestore");
     Ok(count.into())
 }
 

@@ -141,13 +141,7 @@ fn store(call: &mut Call, how: Combination, event: &str) -> Answer {
     let request = request(call, 2, how, true, false)?;
     let set = combine(call, &request, how)?;
     let (target, count) = (call.arg(1), set.len());
-    let was_there = call.is_there(&target);
-    call.put_or_remove(&target, Value::Sorted(set));
-    if count > 0 {
-        call.changed('z', event, &target);
-    } else if was_there {
-        call.changed('g', "del", &target);
-    }
+    call.put_result(&target, Value::Sorted(set), 'z', event);
     Ok(count.into())
 }
 

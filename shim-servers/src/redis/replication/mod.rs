@@ -132,6 +132,7 @@ impl State {
         let end = self.journal.appended;
         for (client, _) in self.replicas() {
             client.outlet.push(end, 0, |out| out.extend_from_slice(bytes));
+            self.drop_if_too_slow(client);
         }
     }
 
