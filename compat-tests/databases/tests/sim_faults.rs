@@ -82,6 +82,40 @@ async fn mark(pool: PgPool, worker: i32, until: tokio::time::Instant) -> (BTreeS
     (acknowledged, failures)
 }
 
+/// A server whose disk answers within `slowest`, and keeps parts of what was not synced when the power goes.
+async fn server_on_a_disk(slowest: Duration) -> Server {
+    let server = server().await;
+    sim::disk("db").power_loss(PowerLoss::Torn).latency(Duration::from_micros(10), slowest);
+    server
+}
+
+type Marker = tokio::task::JoinHandle<(BTreeSet<i64>, usize)>;
+
+fn markers(pool: &PgPool, count: i32, until: tokio::time::Instant) -> Vec<Marker> {
+    (1..=count).map(|worker| tokio::spawn(mark(pool.clone(), worker, until))).collect()
+}
+
+/// The marks whose commit was acknowledged, of workers of whom some saw the server fail.
+async fn acknowledged(workers: Vec<Marker>) -> BTreeSet<i64> {
+    let (mut acknowledged, mut failures) = (BTreeSet::new(), 0);
+    for worker in workers {
+        let (own, failed) = worker.await.expect("it ends");
+        acknowledged.extend(own);
+        failures += failed;
+    }
+    assert!(failures > 0, "nobody noticed that the server failed");
+    acknowledged
+}
+
+/// All marks that are stored; those that were acknowledged are among them.
+async fn all_stored(server: &Server, acknowledged: &BTreeSet<i64>) -> BTreeSet<i64> {
+    let mut connection = options(server).connect().await.expect("the server is back");
+    let stored = stored(&mut connection).await;
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "acknowledged, and gone: {lost:?}");
+    stored
+}
+
 #[tokio::test]
 async fn killed_sessions_roll_back_and_are_replaced() {
     let server = server().await;
@@ -146,10 +180,7 @@ async fn killed_sessions_roll_back_and_are_replaced() {
 
 #[tokio::test]
 async fn a_crash_between_commit_and_answer_loses_nothing_acknowledged() {
-    let server = server().await;
-    sim::disk("db")
-        .power_loss(PowerLoss::Torn)
-        .latency(Duration::from_micros(10), Duration::from_micros(200));
+    let server = server_on_a_disk(Duration::from_micros(200)).await;
     let pool = pool(&server, 3).await;
     pool.execute(MARKS).await.expect("a table");
     let crash_after = sim::random_in(5..40);
@@ -161,7 +192,7 @@ async fn a_crash_between_commit_and_answer_loses_nothing_acknowledged() {
         }
     });
     let until = tokio::time::Instant::now() + Duration::from_secs(3);
-    let workers: Vec<_> = (1..=3).map(|worker| tokio::spawn(mark(pool.clone(), worker, until))).collect();
+    let workers = markers(&pool, 3, until);
     while sim::is_running("db") && tokio::time::Instant::now() < until {
         sleep(Duration::from_millis(10)).await;
     }
@@ -169,17 +200,8 @@ async fn a_crash_between_commit_and_answer_loses_nothing_acknowledged() {
     sleep(Duration::from_millis(sim::random_in(1..500))).await;
     sim::start("db");
     connect_when_up("db:5432").await;
-    let (mut acknowledged, mut failures) = (BTreeSet::new(), 0);
-    for worker in workers {
-        let (own, failed) = worker.await.expect("it ends");
-        acknowledged.extend(own);
-        failures += failed;
-    }
-    assert!(failures > 0, "nobody noticed the crash");
-    let mut connection = options(&server).connect().await.expect("the server is back");
-    let stored = stored(&mut connection).await;
-    let lost: Vec<_> = acknowledged.difference(&stored).collect();
-    assert!(lost.is_empty(), "acknowledged, and gone: {lost:?}");
+    let acknowledged = acknowledged(workers).await;
+    let stored = all_stored(&server, &acknowledged).await;
     assert!(stored.len() as u64 > crash_after, "the commit without an answer is there");
 }
 
@@ -201,14 +223,11 @@ async fn a_lost_answer_is_an_error_and_the_commit_stands() {
 
 #[tokio::test]
 async fn power_cuts_under_load_lose_nothing_acknowledged() {
-    let server = server().await;
-    sim::disk("db")
-        .power_loss(PowerLoss::Torn)
-        .latency(Duration::from_micros(10), Duration::from_micros(300));
+    let server = server_on_a_disk(Duration::from_micros(300)).await;
     let pool = pool(&server, 4).await;
     pool.execute(MARKS).await.expect("a table");
     let until = tokio::time::Instant::now() + Duration::from_secs(3);
-    let workers: Vec<_> = (1..=4).map(|worker| tokio::spawn(mark(pool.clone(), worker, until))).collect();
+    let workers = markers(&pool, 4, until);
     for _ in 0..3 {
         sleep(Duration::from_millis(sim::random_in(100..700))).await;
         if sim::random_u64().is_multiple_of(3) {
@@ -220,18 +239,9 @@ async fn power_cuts_under_load_lose_nothing_acknowledged() {
         sim::start("db");
         connect_when_up("db:5432").await;
     }
-    let (mut acknowledged, mut failures) = (BTreeSet::new(), 0);
-    for worker in workers {
-        let (own, failed) = worker.await.expect("it ends");
-        acknowledged.extend(own);
-        failures += failed;
-    }
-    assert!(failures > 0, "nobody noticed the crashes");
+    let acknowledged = acknowledged(workers).await;
     assert!(acknowledged.len() > 10, "{} commits", acknowledged.len());
-    let mut connection = options(&server).connect().await.expect("the server is back");
-    let stored = stored(&mut connection).await;
-    let lost: Vec<_> = acknowledged.difference(&stored).collect();
-    assert!(lost.is_empty(), "acknowledged, and gone: {lost:?}");
+    all_stored(&server, &acknowledged).await;
 }
 
 #[tokio::test]
