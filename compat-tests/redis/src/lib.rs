@@ -18,7 +18,8 @@ pub use real::{cluster, mixed_sentinels_of, replicated, sentinels_of, server_wit
 #[cfg(sim)]
 pub use simulated::{cluster, host, host_cluster, replicated, sentinels_of, server_with};
 pub use wait::{
-    connect, eventually, info, until_cluster_is_ok, until_replicas_are_online, until_sentinels_agree,
+    ask, connect, eventually, info, master_of, until_cluster_is_ok, until_replicas_are_online,
+    until_sentinels_agree,
 };
 
 /// The name under which sentinels know the master.

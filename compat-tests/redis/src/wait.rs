@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, Value};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -48,15 +48,35 @@ pub async fn connect(node: &Node) -> RedisResult<MultiplexedConnection> {
     Client::open(node.url())?.get_multiplexed_async_connection_with_config(&config).await
 }
 
+/// Asks one question on a connection of its own.
+///
+/// # Errors
+/// Those of the client.
+///
+/// # Panics
+/// Where there is no word.
+pub async fn ask<T: FromRedisValue>(node: &Node, words: &[&str]) -> RedisResult<T> {
+    let mut command = redis::cmd(words[0]);
+    words[1..].iter().for_each(|word| _ = command.arg(*word));
+    command.query_async(&mut connect(node).await?).await
+}
+
+/// The address of the master that a sentinel names.
+///
+/// # Errors
+/// Those of the client.
+pub async fn master_of(sentinel: &Node) -> RedisResult<(String, u16)> {
+    ask(sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await
+}
+
 /// A section of INFO (of CLUSTER INFO where it is called `cluster info`), as fields.
 ///
 /// # Errors
 /// Those of the client.
 pub async fn info(node: &Node, section: &str) -> RedisResult<BTreeMap<String, String>> {
-    let mut connection = connect(node).await?;
     let text: String = match section {
-        "cluster info" => redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await?,
-        section => redis::cmd("INFO").arg(section).query_async(&mut connection).await?,
+        "cluster info" => ask(node, &["CLUSTER", "INFO"]).await?,
+        section => ask(node, &["INFO", section]).await?,
     };
     let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
     Ok(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
@@ -101,8 +121,7 @@ pub async fn until_cluster_is_ok(nodes: &[Node]) {
 
 /// The ids of all nodes that serve slots, as `node` sees it.
 async fn serving(node: &Node) -> RedisResult<BTreeSet<String>> {
-    let mut connection = connect(node).await?;
-    let ranges: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+    let ranges: Vec<Vec<Value>> = ask(node, &["CLUSTER", "SLOTS"]).await?;
     let nodes = ranges.into_iter().flat_map(|range| range.into_iter().skip(2));
     let id = |node: Value| match node {
         Value::Array(parts) => redis::from_redis_value(parts.into_iter().nth(2).unwrap_or(Value::Nil)),
@@ -123,17 +142,14 @@ pub async fn until_sentinels_agree(all: &Sentinels) {
             sentinel.address()
         );
         eventually(&what, || async move {
-            let mut connection = connect(sentinel).await.ok()?;
-            let mut ask = redis::cmd("SENTINEL");
             let master: BTreeMap<String, String> =
-                ask.arg("MASTER").arg(MASTER).query_async(&mut connection).await.ok()?;
+                ask(sentinel, &["SENTINEL", "MASTER", MASTER]).await.ok()?;
             let number = |name: &str| master.get(name).and_then(|value| value.parse::<usize>().ok());
             let all = number("num-slaves")? == replicas && number("num-other-sentinels")? == others;
             let is_up = all && master.get("flags")? == "master";
             // Each replica has said whom it follows.
-            let mut ask = redis::cmd("SENTINEL");
             let known: Vec<BTreeMap<String, String>> =
-                ask.arg("REPLICAS").arg(MASTER).query_async(&mut connection).await.ok()?;
+                ask(sentinel, &["SENTINEL", "REPLICAS", MASTER]).await.ok()?;
             let follows = |replica: &BTreeMap<String, String>| {
                 replica["flags"] == "slave" && replica["master-link-status"] == "ok"
             };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use compat_redis::{
-    MASTER, Node, Options, Sentinels, connect, eventually, info, or_skip, sentinels, sentinels_of,
+    MASTER, Node, Options, Sentinels, ask, eventually, info, master_of, or_skip, sentinels, sentinels_of,
 };
 use futures_util::StreamExt;
 use redis::sentinel::{Sentinel, SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
@@ -18,17 +18,6 @@ type Fields = BTreeMap<String, String>;
 
 fn client_of(all: &Sentinels, kind: SentinelServerType) -> RedisResult<SentinelClient> {
     SentinelClient::build(all.urls(), MASTER.to_owned(), None, kind)
-}
-
-async fn ask<T: redis::FromRedisValue>(sentinel: &Node, words: &[&str]) -> RedisResult<T> {
-    let mut c = connect(sentinel).await?;
-    let mut command = cmd(words[0]);
-    words[1..].iter().for_each(|word| _ = command.arg(*word));
-    command.query_async(&mut c).await
-}
-
-async fn master_of(sentinel: &Node) -> RedisResult<(String, u16)> {
-    ask(sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await
 }
 
 /// Waits until the sentinel names another master than `old`, and returns which.

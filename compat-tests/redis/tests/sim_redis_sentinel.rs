@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use compat_redis::{MASTER, Node, Sentinels, connect, eventually, info, sentinels, until_sentinels_agree};
+use compat_redis::{
+    MASTER, Node, Sentinels, ask, connect, eventually, info, master_of, sentinels, until_sentinels_agree,
+};
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use redis::{AsyncCommands, AsyncConnectionConfig, RedisResult, cmd};
@@ -25,12 +27,8 @@ impl Said {
     /// Asks each sentinel that answers, and checks that no two masters were agreed on in one epoch.
     async fn ask(&self, all: &Sentinels) {
         for sentinel in &all.sentinels {
-            let asked = async {
-                let mut c = connect(sentinel).await.ok()?;
-                let mut ask = cmd("SENTINEL");
-                ask.arg("MASTER").arg(MASTER).query_async::<Fields>(&mut c).await.ok()
-            };
-            if let Ok(Some(fields)) = timeout(Duration::from_millis(300), asked).await {
+            let asked = ask::<Fields>(sentinel, &["SENTINEL", "MASTER", MASTER]);
+            if let Ok(Ok(fields)) = timeout(Duration::from_millis(300), asked).await {
                 let epoch = fields["config-epoch"].parse().expect("a number");
                 // While it fails over, it has the new epoch and the old address.
                 if fields.contains_key("failover-state") {
@@ -70,9 +68,7 @@ async fn write(all: &Sentinels, key: &str, value: i64) {
 }
 
 async fn named(sentinel: &Node) -> Option<(String, u16)> {
-    let mut c = connect(sentinel).await.ok()?;
-    let mut ask = cmd("SENTINEL");
-    ask.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER).query_async(&mut c).await.ok()
+    master_of(sentinel).await.ok()
 }
 
 /// The server that has this address.
