@@ -5,7 +5,8 @@
 //!
 //! # What it does not do
 //! Scripts (`notification-script`, `client-reconfig-script`), `rename-command`, TLS, ACLs beside the default user, host names in
-//! `SENTINEL MONITOR` and in what clients are told, `SENTINEL SIMULATE-FAILURE`, `COMMAND DOCS`: each is refused with an error.
+//! `SENTINEL MONITOR` and in what clients are told, `SENTINEL SIMULATE-FAILURE`, `SENTINEL HELP`, `COMMAND DOCS`,
+//! `master-reboot-down-after-period`: each is refused with an error.
 //! Connections to a sentinel that watches several of the same masters are not shared (`link-refcount` is 1).
 
 mod clients;
