@@ -260,8 +260,6 @@ impl Session {
             state.notifications.clear();
         });
         let Some(prologue) = prologue else { return Ok(()) };
-        let has_savepoints = !self.transaction().savepoints.is_empty();
-        self.shared.set_protected(work.access != Access::Read && has_savepoints);
         let backend = self.take_backend()?;
         let rows = Rows::start(backend, prologue, work.sql.clone(), work.params.clone());
         self.running = Some(Running { rows, work });
@@ -390,6 +388,8 @@ impl Session {
             return Err(SqlError::new(Condition::ReadOnlySqlTransaction, message));
         }
         let (stage, isolation) = (transaction.stage, transaction.isolation);
+        let has_savepoints = !transaction.savepoints.is_empty();
+        self.shared.set_protected(writes && has_savepoints);
         let mut prologue = Vec::new();
         match (stage, writes) {
             (Stage::Writing, _) | (Stage::Snapshot, false) => return Ok(Some(prologue)),

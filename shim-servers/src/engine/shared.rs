@@ -131,7 +131,7 @@ impl Shared {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The number of the transaction, which no other of the database has.
+    /// The number of the transaction, which no other of the database has since the server began.
     pub(crate) fn transaction_number(&self) -> i64 {
         self.with(|state| *state.transaction_number.get_or_insert_with(|| self.database.next_transaction()))
     }

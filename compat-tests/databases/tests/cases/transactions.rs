@@ -141,6 +141,31 @@ async fn a_write_that_takes_too_long_is_undone_alone() {
 }
 
 #[tokio::test]
+async fn a_definition_that_takes_too_long_is_undone_alone() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    connection.execute(ACCOUNTS).await.expect("a table");
+    connection
+        .execute("INSERT INTO accounts SELECT n, 0 FROM generate_series(10, 300000) AS n")
+        .await
+        .expect("many rows");
+    let mut outer = connection.begin().await.expect("a transaction");
+    outer.execute("CREATE TABLE kept (n INT)").await.expect("a table");
+    let mut inner = outer.begin().await.expect("a savepoint");
+    inner.execute("SET LOCAL statement_timeout = '5ms'").await.expect("set");
+    let long = "CREATE INDEX slow ON accounts (balance, id)";
+    let error = inner.execute(long).await.expect_err("it takes too long");
+    assert_eq!(code(&error), "57014");
+    inner.rollback().await.expect("undone");
+    outer.commit().await.expect("committed");
+    connection.execute("INSERT INTO kept VALUES (1)").await.expect("it was committed");
+    connection.execute("SET statement_timeout = '5ms'").await.expect("set");
+    let error = connection.execute(long).await.expect_err("it takes too long, in no transaction either");
+    assert_eq!(code(&error), "57014");
+    connection.execute("SET statement_timeout = 0").await.expect("set");
+    connection.execute(long).await.expect("it is not there yet");
+}
+
+#[tokio::test]
 async fn statements_are_cancelled() {
     let Some((server, mut connection)) = connected().await else { return };
     connection.execute("SET statement_timeout = '80ms'").await.expect("set");

@@ -33,9 +33,15 @@ impl Session {
         });
         let (backend, result) =
             with_deadline(self.deadline, &self.shared, job).await.map_err(|error| lost(&error))?;
+        let overdue = self.shared.take_overdue();
         match result {
             Ok(catalog) => {
                 self.backend = Some(backend);
+                self.transaction().changed = true;
+                if let Some(reason) = overdue {
+                    self.fail_here().await;
+                    return Err(reason.error());
+                }
                 if let Some(catalog) = catalog {
                     self.transaction().changes.catalog = Some(Arc::new(catalog));
                 }

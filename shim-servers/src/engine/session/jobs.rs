@@ -68,6 +68,10 @@ pub(super) fn run_change(
         }
         Ok(catalog)
     });
+    if result.is_err() && connection.is_autocommit() {
+        // SQLite has undone everything by itself: there is no savepoint any more.
+        return result;
+    }
     if result.is_err() {
         connection.execute_batch("ROLLBACK TO __change")?;
     }
