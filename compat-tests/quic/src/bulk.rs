@@ -3,13 +3,38 @@
 //! Must not know links. Invariant: the time ends when the receiver has everything, not when the sender has let go.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use quinn::Connection;
+use quinn::{Connection, ServerConfig, TransportConfig, VarInt};
 use tokio::time::Instant;
+
+use crate::endpoints;
 
 /// How much each write hands over.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How much may be on its way: more than any of the links here holds.
+const WINDOW_BYTES: u32 = 8 << 20;
+
+/// Lets a transfer be as fast as the link.
+pub fn widen(transport: &mut TransportConfig) {
+    let window = VarInt::from_u32(WINDOW_BYTES);
+    transport.stream_receive_window(window).receive_window(window).send_window(WINDOW_BYTES.into());
+}
+
+/// Receives what comes over one connection after the other, on `port` of all addresses.
+///
+/// # Errors
+/// Those of the port, and of a connection that did not come to be.
+pub async fn serve(config: ServerConfig, port: u16) -> io::Result<()> {
+    let endpoint = endpoints::server(config, SocketAddr::from(([0, 0, 0, 0], port)))?;
+    while let Some(incoming) = endpoint.accept().await {
+        // A connection ends when its client leaves: that is no failure of ours.
+        let _ = receive(&incoming.await?).await;
+    }
+    Ok(())
+}
 
 /// Sends `bytes` on a stream of its own, and waits until the peer says that it has them all; how long that took.
 ///

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use compat_quic::identity::{Identity, NAME};
 use compat_quic::{bulk, endpoints};
-use quinn::{TransportConfig, VarInt};
+use quinn::TransportConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sim::{self, TcpEcn};
@@ -27,18 +27,11 @@ fn marking_line() {
 #[tokio::test]
 async fn quinn_sees_marks() {
     let (identity, mut transport) = (Identity::new(), TransportConfig::default());
-    transport.stream_receive_window(VarInt::from_u32(8 << 20)).receive_window(VarInt::from_u32(8 << 20));
-    transport.send_window(8 << 20);
+    bulk::widen(&mut transport);
     let config = identity.server(&[endpoints::ALPN]);
     sim::host("server", move || {
         let config = config.clone();
-        async move {
-            let endpoint = endpoints::server(config, SocketAddr::from(([0, 0, 0, 0], PORT)))?;
-            while let Some(incoming) = endpoint.accept().await {
-                drop(bulk::receive(&incoming.await?).await);
-            }
-            Ok(())
-        }
+        async move { Ok(bulk::serve(config, PORT).await?) }
     });
     marking_line();
     let to = SocketAddr::new(sim::lookup("server"), PORT);

@@ -265,18 +265,11 @@ async fn a_client_that_dies_is_given_up() {
 #[tokio::test]
 async fn throughput_is_what_the_link_has() {
     let (identity, mut transport) = (Identity::new(), quick(60_000));
-    transport.stream_receive_window(VarInt::from_u32(8 << 20)).receive_window(VarInt::from_u32(8 << 20));
-    transport.send_window(8 << 20);
+    bulk::widen(&mut transport);
     let config = identity.server(&[ALPN]);
     sim::host("server", move || {
         let config = config.clone();
-        async move {
-            let endpoint = endpoints::server(config, SocketAddr::from(([0, 0, 0, 0], PORT)))?;
-            while let Some(incoming) = endpoint.accept().await {
-                drop(bulk::receive(&incoming.await?).await);
-            }
-            Ok(())
-        }
+        async move { Ok(bulk::serve(config, PORT).await?) }
     });
     sim::link("test", "server").latency_ms(10..=10).bandwidth_bits_per_sec(50_000_000);
     let mut config = identity.client(&[ALPN]);

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compat_quic::bulk;
-use compat_quic::endpoints::{ALPN, client, server};
+use compat_quic::endpoints::{ALPN, client};
 use compat_quic::identity::{Identity, NAME};
-use quinn::{TransportConfig, VarInt};
+use quinn::TransportConfig;
 use socket2_06::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -26,8 +26,6 @@ pub(crate) enum Case {
     TcpReno,
 }
 
-/// What flow control allows: more than the link and its queue hold.
-const WINDOW_BYTES: u32 = 8 << 20;
 pub(crate) const PORT: u16 = 4433;
 
 impl Case {
@@ -53,9 +51,7 @@ impl Case {
 
     fn transport(self) -> Arc<TransportConfig> {
         let mut transport = TransportConfig::default();
-        transport.stream_receive_window(VarInt::from_u32(WINDOW_BYTES));
-        transport.receive_window(VarInt::from_u32(WINDOW_BYTES));
-        transport.send_window(WINDOW_BYTES.into());
+        bulk::widen(&mut transport);
         match self {
             Case::QuinnBbr => {
                 transport.congestion_controller_factory(Arc::new(quinn::congestion::BbrConfig::default()))
@@ -67,9 +63,8 @@ impl Case {
 
     /// Receives at [`PORT`] until it is dropped.
     pub(crate) async fn serve(self, identity: &Identity) -> io::Result<()> {
-        let any = SocketAddr::from(([0, 0, 0, 0], PORT));
         if self.tcp_algorithm().is_some() {
-            let listener = TcpListener::bind(any).await?;
+            let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
             loop {
                 let (mut stream, _) = listener.accept().await?;
                 let mut buffer = vec![0; 256 * 1024];
@@ -79,13 +74,7 @@ impl Case {
         }
         let mut config = identity.server(&[ALPN]);
         config.transport_config(self.transport());
-        let endpoint = server(config, any)?;
-        while let Some(incoming) = endpoint.accept().await {
-            let connection = incoming.await.map_err(io::Error::other)?;
-            // The end of the connection is the end of the work.
-            drop(bulk::receive(&connection).await);
-        }
-        Ok(())
+        bulk::serve(config, PORT).await
     }
 
     /// Sends `bytes` to a receiver at `address`; how long that took, and what the sender says about it.
