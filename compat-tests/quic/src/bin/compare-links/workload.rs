@@ -11,7 +11,7 @@ use std::time::Duration;
 use compat_quic::bulk;
 use compat_quic::endpoints::{ALPN, client};
 use compat_quic::identity::{Identity, NAME};
-use quinn::TransportConfig;
+use quinn::{TransportConfig, VarInt};
 use socket2_06::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
