@@ -48,7 +48,7 @@ pub struct LinkConfig {
     /// The probability (0 to 1) that a packet is changed on its way and that the receiver's checksum shows it: it is
     /// dropped there. This is what happens on real networks; netem's `corrupt` ends so, too.
     pub damage: f64,
-    /// Bits per second (of what `framing` makes of packets); `None` where nothing limits them.
+    /// Bits per second (of what `framing` makes of packets); `None` where nothing limits them, zero where nothing passes.
     pub bandwidth_bps: Option<u64>,
     /// Who of those that wait for a limited rate is dropped or marked.
     pub queue: Queue,

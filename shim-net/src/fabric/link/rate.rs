@@ -158,7 +158,7 @@ impl Transmitter {
         let mut left = u128::from(wire_bytes) * BITS_TIMES_NANOS;
         for _ in 0..MOST_STEPS {
             let scheduled = schedule.step(at).and_then(|step| step.bandwidth_bps);
-            let rate = u128::from(scheduled.or(rate_bps.map(|rate| rate.max(1))).unwrap_or(u64::MAX));
+            let rate = u128::from(scheduled.or(rate_bps).unwrap_or(u64::MAX));
             let end = schedule.next_change(at).filter(|_| schedule.has_rates());
             if let Some(end) = end {
                 let possible = rate * (end - at).as_nanos();

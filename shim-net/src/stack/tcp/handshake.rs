@@ -37,6 +37,7 @@ impl Conn<'_> {
     /// Sends the first SYN and waits for what comes.
     pub(crate) fn begin(&mut self) {
         self.t.last_received = self.now;
+        self.t.stuck_since = self.now;
         self.send_syn();
         self.rearm_retransmit();
     }

@@ -108,7 +108,7 @@ impl Conn<'_> {
             }
             self.t.pending = Pending::TimeOut;
             let mut at = self.now + self.t.round_trip.timeout(self.t.retries);
-            if let Some(limit) = self.core.options.user_timeout.filter(|_| self.t.retries > 0) {
+            if let Some(limit) = self.user_timeout().filter(|_| self.t.retries > 0) {
                 at = at.min((self.t.stuck_since + limit).max(self.now));
             }
             self.t.timers.set(Timer::Retransmit, at);
@@ -124,7 +124,8 @@ impl Conn<'_> {
             Pending::TimeOut => {}
         }
         let first = self.t.retries == 0;
-        if first {
+        // An attempt to connect is counted from its first SYN on.
+        if first && self.t.state != State::SynSent {
             self.t.stuck_since = self.now;
         }
         if self.gives_up(self.t.retries) {
@@ -144,18 +145,23 @@ impl Conn<'_> {
         self.rearm_retransmit();
     }
 
+    /// `TCP_USER_TIMEOUT` (tcp(7)), where it rules: the answer to a SYN has its own limit.
+    fn user_timeout(&self) -> Option<Duration> {
+        self.core.options.user_timeout.filter(|_| self.t.state != State::SynReceived)
+    }
+
     /// Whether after `retries` fruitless attempts there is no other.
     fn gives_up(&self, retries: u32) -> bool {
+        let limit = self.user_timeout();
         let most = match self.t.state {
             State::SynSent => self.core.options.syn_count,
             State::SynReceived => SYN_ACK_RETRIES,
+            _ if limit.is_some() => u32::MAX,
             _ if self.core.detached => ORPHAN_RETRIES,
-            _ => match self.core.options.user_timeout {
-                Some(limit) => return self.now - self.t.stuck_since >= limit && retries > 0,
-                None => DATA_RETRIES,
-            },
+            _ => DATA_RETRIES,
         };
-        retries >= most
+        let over = limit.is_some_and(|limit| retries > 0 && self.now - self.t.stuck_since >= limit);
+        over || retries >= most
     }
 
     /// The peer does not answer.

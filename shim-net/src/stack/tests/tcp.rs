@@ -156,6 +156,40 @@ fn the_user_time_out_gives_up_earlier() {
 }
 
 #[test]
+fn the_user_time_out_of_an_attempt_counts_from_its_first_syn() {
+    // What Linux 6.18 does beside a full backlog: never before the first repetition, then at the limit.
+    for (limit_ms, syns, over_ms) in [(500, 2, 1000), (1500, 2, 1500), (4000, 3, 4000), (0, 7, 127_000)] {
+        let mut pair = Pair::new();
+        pair.deaf = Some(Server);
+        let client = pair.tcp_socket(Client);
+        set(&mut pair, Client, client, Name::UserTimeout, limit_ms);
+        let start = pair.now;
+        assert_eq!(pair.connect_to(client, address(Server, SERVER_PORT)), Err(Errno::EINPROGRESS));
+        pair.run_millis(over_ms - 1);
+        assert_eq!(pair.state(Client, client), Some(State::SynSent), "limit of {limit_ms} ms");
+        pair.run_millis(2);
+        assert_eq!(pair.error(Client, client), Some(Errno::ETIMEDOUT), "limit of {limit_ms} ms");
+        assert_eq!(pair.segments(Client, start).len(), syns, "limit of {limit_ms} ms");
+    }
+}
+
+#[test]
+fn the_user_time_out_does_not_hurry_the_answer_to_a_syn() {
+    let mut pair = Pair::new();
+    let listener = pair.listen(16);
+    set(&mut pair, Server, listener, Name::UserTimeout, 100);
+    pair.deaf = Some(Client);
+    let start = pair.now;
+    pair.begin_connect();
+    pair.run_millis(2500);
+    let answers: Vec<u64> = pair.segments(Server, start).iter().map(|(at, _)| at / 1000).collect();
+    let syns: Vec<u64> = pair.segments(Client, start).iter().map(|(at, _)| at / 1000).collect();
+    assert_eq!(syns, [0, 1]);
+    // Its own repetition, and an answer to the client's.
+    assert_eq!(answers, [0, 1, 1]);
+}
+
+#[test]
 fn a_reader_that_sleeps_stops_the_writer_and_wakes_it_again() {
     let mut pair = Pair::new();
     let (client, server) = pair.connect();

@@ -110,6 +110,18 @@ fn a_trace_of_rates_is_followed_and_changes_of_rules_take_effect() {
 }
 
 #[test]
+fn at_a_rate_of_zero_nothing_passes() {
+    let mut bench = Bench::new(limited(0), 1);
+    (1..=5).for_each(|port| bench.send(port, 1000));
+    bench.finish();
+    assert_eq!((bench.arrivals().len(), bench.count(|fate| fate == Fate::Down)), (0, 5));
+    bench.rules.bandwidth_bps = Some(8_000_000);
+    bench.send(6, 1000);
+    bench.finish();
+    assert_eq!(bench.arrivals().len(), 1);
+}
+
+#[test]
 fn a_limit_that_is_lifted_lets_everything_go() {
     let mut bench = Bench::new(limited(8_000), 1);
     (1..=5).for_each(|port| bench.send(port, 1000));
