@@ -5,13 +5,14 @@
 
 mod changing;
 mod ending;
+mod entering;
 mod jobs;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -370,77 +371,6 @@ impl Session {
         self.backend
             .take()
             .ok_or_else(|| SqlError::internal("the session has lost its connection to the storage"))
-    }
-
-    /// Takes what the access needs; what SQLite is to be told first, or nothing where the statement is not to run.
-    /// Temporary tables are written to in a read-only transaction as well.
-    async fn enter(
-        &mut self,
-        access: Access,
-        command: &'static str,
-        is_temporary: bool,
-    ) -> Result<Option<Vec<String>>> {
-        let writes = access != Access::Read;
-        let transaction = self.transaction();
-        transaction.started = true;
-        if writes && transaction.read_only && !is_temporary {
-            let message = format!("cannot execute {command} in a read-only transaction");
-            return Err(SqlError::new(Condition::ReadOnlySqlTransaction, message));
-        }
-        let (stage, isolation) = (transaction.stage, transaction.isolation);
-        let has_savepoints = !transaction.savepoints.is_empty();
-        self.shared.set_protected(writes && has_savepoints);
-        let mut prologue = Vec::new();
-        match (stage, writes) {
-            (Stage::Writing, _) | (Stage::Snapshot, false) => return Ok(Some(prologue)),
-            (Stage::Loose, false) if isolation == Isolation::ReadCommitted => return Ok(Some(prologue)),
-            (Stage::Loose, false) => prologue.push("BEGIN".to_owned()),
-            (Stage::Loose | Stage::Snapshot, true) => {
-                let Some(guard) = self.lock_writer(access).await? else { return Ok(None) };
-                if let Some(backend) = &mut self.backend {
-                    backend.guard = Some(guard);
-                }
-                let take = if stage == Stage::Loose {
-                    "BEGIN IMMEDIATE"
-                } else {
-                    // Changes nothing, but SQLite takes its lock for it, and refuses if the snapshot is stale.
-                    "UPDATE __catalog SET id = id WHERE false"
-                };
-                prologue.push(take.to_owned());
-            }
-        }
-        let transaction = self.transaction();
-        if stage == Stage::Loose {
-            prologue.extend(
-                transaction.savepoints.iter().map(|savepoint| format!("SAVEPOINT s{}", savepoint.number)),
-            );
-        }
-        transaction.stage = if writes { Stage::Writing } else { Stage::Snapshot };
-        Ok(Some(prologue))
-    }
-
-    async fn lock_writer(&mut self, access: Access) -> Result<Option<OwnedMutexGuard<()>>> {
-        let writer = Arc::clone(&self.shared.database.writer);
-        if let Ok(guard) = Arc::clone(&writer).try_lock_owned() {
-            return Ok(Some(guard));
-        }
-        match access {
-            Access::WriteSkipLocked => return Ok(None),
-            Access::WriteNowait => {
-                return Err(SqlError::new(Condition::LockNotAvailable, "could not obtain lock on row"));
-            }
-            Access::Read | Access::Write => {}
-        }
-        let lock_deadline = self.lock_timeout.map(|limit| Instant::now() + limit);
-        self.shared.wait_began();
-        let result = tokio::select! {
-            guard = writer.lock_owned() => Ok(Some(guard)),
-            reason = self.shared.stopped() => Err(reason.error()),
-            () = at(lock_deadline) => Err(Reason::LockTimeout.error()),
-            () = at(self.deadline) => Err(Reason::StatementTimeout.error()),
-        };
-        self.shared.wait_ended();
-        result
     }
 
     /// Ends the session: what is not committed is undone before this returns.

@@ -15,6 +15,8 @@ pub enum Isolation {
     /// Each statement sees what was committed before it.
     #[default]
     ReadCommitted,
+    /// All statements see one state until the first write, which is never refused: from there on they see the newest.
+    ConsistentRead,
     /// All statements see one state; a write on a stale one is `40001`.
     RepeatableRead,
     /// As repeatable read: with one writer, a snapshot that writes is serial.

@@ -5,14 +5,15 @@
 //!
 //! # What SQL it does not speak
 //! Views, triggers, stored programs, partitions, `CREATE TABLE … AS`, `UPDATE` and `DELETE` of several
-//! tables, `WITH` before a change, `REGEXP`, `MATCH`, `LOCK TABLES`, `EXPLAIN`, `information_schema`, user management,
+//! tables, `WITH` before a change, `SET GLOBAL`, `REGEXP`, `MATCH`, `LOCK TABLES`, `EXPLAIN`, `information_schema`, user management,
 //! `USE` of another database than the connection's, time zones other than UTC, spatial types, `BIT` and `SET`: each is
 //! refused with error 1235 or 1064.
 //!
 //! What differs from MySQL:
 //! * One transaction writes at a time; the others wait for it, in order, for `innodb_lock_wait_timeout` seconds. So rows
 //!   never deadlock.
-//! * `REPEATABLE READ` reads as `READ COMMITTED` does. `SERIALIZABLE` is a snapshot; a write to a stale one is error 1213.
+//! * `REPEATABLE READ` reads one state until the transaction's first write or locking read, and from there on the newest;
+//!   InnoDB's plain reads stay with the old one. `SERIALIZABLE` is a snapshot; a write to a stale one is error 1213.
 //! * Texts compare without regard to the case of ASCII letters only.
 //! * Arithmetic and aggregates of `DECIMAL` are done in binary floating point, and are `DOUBLE`.
 //! * `BIGINT UNSIGNED` ends at 2⁶³ − 1.
@@ -27,6 +28,7 @@ mod ddl;
 mod dml;
 mod error;
 mod functions;
+mod isolation;
 mod locks;
 mod names;
 mod password;

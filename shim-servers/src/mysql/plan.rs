@@ -6,8 +6,7 @@
 use opensrv_mysql::ErrorKind;
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, LockType, NonBlock, ObjectType, Query, SelectItem,
-    SetExpr, ShowStatementFilter, Statement, TransactionAccessMode, TransactionIsolationLevel,
-    TransactionMode, Use,
+    SetExpr, ShowStatementFilter, Statement, Use,
 };
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
@@ -16,10 +15,11 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use super::ddl::{Change, Reader};
 use super::dml::Writer;
 use super::error::{MyError, Result};
+use super::isolation::{self, Characteristics};
 use super::rewrite::{plain_name, rewrite};
 use super::schema::{Table, Tables};
 use super::types::{ColumnType, Kind};
-use crate::engine::{Access, Isolation};
+use crate::engine::Access;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -29,8 +29,9 @@ pub(super) enum Plan {
     Run(Run),
     Change(Change),
     Begin {
-        isolation: Option<Isolation>,
-        read_only: Option<bool>,
+        characteristics: Characteristics,
+        /// Whether it reads the state of now, and not that of its first statement.
+        with_snapshot: bool,
     },
     Commit,
     Rollback,
@@ -40,8 +41,9 @@ pub(super) enum Plan {
     /// `name = expression`, each to be evaluated.
     Set(Vec<(String, String)>),
     SetTransaction {
-        isolation: Option<Isolation>,
-        read_only: Option<bool>,
+        characteristics: Characteristics,
+        /// Whether it is for all that follow, and not for the next one alone.
+        for_session: bool,
     },
     Use(String),
     CreateDatabase {
@@ -150,7 +152,7 @@ impl Planner<'_> {
     }
 
     /// What a text asks for.
-    pub(super) fn plan(&self, tokens: Tokens, text: &str) -> Result<Plan> {
+    pub(super) fn plan(&self, mut tokens: Tokens, text: &str) -> Result<Plan> {
         let words: Vec<String> = tokens
             .tokens
             .iter()
@@ -165,7 +167,10 @@ impl Planner<'_> {
             [] if tokens.tokens.is_empty() => {
                 return Err(MyError::new(ErrorKind::ER_EMPTY_QUERY, "Query was empty"));
             }
-            ["SET", "TRANSACTION", ..] | ["SET", _, "TRANSACTION"] => {}
+            ["SET", "GLOBAL" | "PERSIST" | "PERSIST_ONLY", ..] => {
+                return Err(MyError::unsupported("SET GLOBAL"));
+            }
+            ["SET", "TRANSACTION", ..] | ["SET", "SESSION" | "LOCAL", "TRANSACTION"] => {}
             ["SET", ..] => return self.set(&tokens.tokens),
             ["SHOW", "WARNINGS" | "ERRORS", ..] => {
                 return Ok(Plan::Rows(vec!["Level", "Code", "Message"], Vec::new()));
@@ -174,6 +179,9 @@ impl Planner<'_> {
             ["LOCK" | "UNLOCK", "TABLES", ..] => return Err(MyError::unsupported("LOCK TABLES")),
             _ => {}
         }
+        let is_start = matches!(words[..], ["START", "TRANSACTION", ..]);
+        let with_snapshot = is_start && isolation::take_snapshot_clause(&mut tokens.tokens);
+        let for_session = matches!(words[..], ["SET", "SESSION" | "LOCAL", ..]);
         let dialect = MySqlDialect {};
         let mut parser = Parser::new(&dialect).with_tokens(tokens.tokens);
         let near = |parser: &Parser<'_>| {
@@ -185,7 +193,13 @@ impl Planner<'_> {
         if parser.peek_token().token != Token::EOF {
             return Err(MyError::syntax(&near(&parser)));
         }
-        self.statement(statement)
+        Ok(match self.statement(statement)? {
+            Plan::Begin { characteristics, .. } => Plan::Begin { characteristics, with_snapshot },
+            Plan::SetTransaction { characteristics, .. } => {
+                Plan::SetTransaction { characteristics, for_session }
+            }
+            plan => plan,
+        })
     }
 
     fn writer(&self) -> Writer<'_> {
@@ -236,12 +250,12 @@ impl Planner<'_> {
     fn transaction_or_show(&self, statement: Statement) -> Result<Plan> {
         Ok(match statement {
             Statement::StartTransaction { modes, .. } => {
-                let (isolation, read_only) = characteristics(&modes)?;
-                Plan::Begin { isolation, read_only }
+                let characteristics = Characteristics::of(&modes)?;
+                Plan::Begin { characteristics, with_snapshot: false }
             }
             Statement::Set(sqlparser::ast::Set::SetTransaction { modes, .. }) => {
-                let (isolation, read_only) = characteristics(&modes)?;
-                Plan::SetTransaction { isolation, read_only }
+                let characteristics = Characteristics::of(&modes)?;
+                Plan::SetTransaction { characteristics, for_session: false }
             }
             Statement::Commit { .. } => Plan::Commit,
             Statement::Rollback { savepoint: Some(name), .. } => Plan::RollbackTo(name.value),
@@ -410,10 +424,8 @@ impl Planner<'_> {
             }
             let (name, value) = text.split_once('=').ok_or_else(|| MyError::syntax(text))?;
             let name = name.trim().trim_end_matches(':').to_ascii_lowercase();
-            let name = ["session ", "global ", "local "]
-                .iter()
-                .find_map(|scope| name.strip_prefix(scope))
-                .unwrap_or(&name);
+            let name =
+                ["session ", "local "].iter().find_map(|scope| name.strip_prefix(scope)).unwrap_or(&name);
             all.push((name.trim().trim_matches('`').to_owned(), value.trim().to_owned()));
         }
         Ok(Plan::Set(all))
@@ -429,26 +441,6 @@ fn write((sql, table): (String, String), command: &'static str) -> Plan {
         table: Some(table),
         hints: Vec::new(),
     })
-}
-
-fn characteristics(modes: &[TransactionMode]) -> Result<(Option<Isolation>, Option<bool>)> {
-    let (mut isolation, mut read_only) = (None, None);
-    for mode in modes {
-        match mode {
-            TransactionMode::AccessMode(mode) => read_only = Some(*mode == TransactionAccessMode::ReadOnly),
-            // InnoDB's own default waits for others and then goes on, where a snapshot would have to give up.
-            TransactionMode::IsolationLevel(
-                TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::ReadCommitted,
-            ) => isolation = Some(Isolation::ReadCommitted),
-            TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable) => {
-                isolation = Some(Isolation::Serializable);
-            }
-            TransactionMode::IsolationLevel(level) => {
-                return Err(MyError::unsupported(format!("ISOLATION LEVEL {level}")));
-            }
-        }
-    }
-    Ok((isolation, read_only))
 }
 
 /// SHOW COLUMNS, DESCRIBE

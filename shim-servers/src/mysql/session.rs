@@ -12,6 +12,7 @@ use super::apply::apply;
 use super::ddl::Change;
 use super::error::{MyError, Result};
 use super::functions::{self, Counters, State, with};
+use super::isolation::Characteristics;
 use super::locks;
 use super::plan::{Plan, Planner, Run, Tokens};
 use super::result::{rows, text_column, typed};
@@ -47,8 +48,8 @@ pub(super) struct Session {
     tables: Arc<Tables>,
     schema_version: [i64; 2],
     pub(super) variables: BTreeMap<String, Option<String>>,
-    next_isolation: Option<Isolation>,
-    next_read_only: Option<bool>,
+    /// What the next transaction will be.
+    next: Characteristics,
 }
 
 impl Session {
@@ -69,6 +70,7 @@ impl Session {
         let database = with(&state, |state| state.database.clone());
         ready.await.map_err(|error| MyError::of(&error, &database, &Tables::new(), false))?;
         engine.lock_timeout = Some(std::time::Duration::from_secs(50));
+        engine.default_isolation = Isolation::ConsistentRead;
         let cluster = Arc::clone(engine.cluster());
         Ok(Session {
             engine,
@@ -78,8 +80,7 @@ impl Session {
             tables: Arc::default(),
             schema_version: [-1; 2],
             variables,
-            next_isolation: None,
-            next_read_only: None,
+            next: Characteristics::default(),
         })
     }
 
@@ -232,9 +233,13 @@ impl Session {
         match plan {
             Plan::Nothing | Plan::Run(_) => {}
             Plan::Change(change) => self.change(change).await?,
-            Plan::Begin { isolation, read_only } => {
+            Plan::Begin { characteristics, with_snapshot } => {
                 self.commit().await?;
-                self.begin(isolation, read_only)?;
+                self.begin(characteristics)?;
+                if with_snapshot {
+                    let taken = self.engine.take_snapshot().await;
+                    taken.map_err(|error| self.failure(&error, false))?;
+                }
             }
             Plan::Commit => self.commit().await?,
             Plan::Rollback => self.engine.rollback().await,
@@ -257,8 +262,17 @@ impl Session {
                     self.set(&name, &expression).await?;
                 }
             }
-            Plan::SetTransaction { isolation, read_only } => {
-                (self.next_isolation, self.next_read_only) = (isolation, read_only);
+            Plan::SetTransaction { characteristics, for_session: false } => {
+                if self.is_in_transaction() {
+                    return Err(MyError::new(
+                        ErrorKind::ER_CANT_CHANGE_TX_ISOLATION,
+                        "Transaction characteristics can't be changed while a transaction is in progress",
+                    ));
+                }
+                self.next = characteristics;
+            }
+            Plan::SetTransaction { characteristics, for_session: true } => {
+                self.set_characteristics(characteristics);
             }
             Plan::Use(name) => self.use_database(&name).await?,
             Plan::CreateDatabase { name, if_not_exists } => {
@@ -307,9 +321,9 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
-        let isolation = isolation.or(self.next_isolation.take());
-        let read_only = read_only.or(self.next_read_only.take());
+    fn begin(&mut self, said: Characteristics) -> Result<()> {
+        let next = std::mem::take(&mut self.next);
+        let (isolation, read_only) = (said.isolation.or(next.isolation), said.read_only.or(next.read_only));
         self.engine.begin(isolation, read_only).map(drop).map_err(|error| self.failure(&error, false))
     }
 
@@ -320,7 +334,7 @@ impl Session {
     /// Runs a statement of SQLite's, in the transaction that there is, or in one of its own.
     async fn run(&mut self, run: Run, params: Vec<Value>) -> Result<Answer> {
         if !self.is_in_transaction() && !self.is_autocommit() {
-            self.begin(None, None)?;
+            self.begin(Characteristics::default())?;
         }
         self.prepare_counter(run.table.as_deref()).await?;
         let described = if run.returns_rows { self.describe(&run.sql).await? } else { Vec::new() };

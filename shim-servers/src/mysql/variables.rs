@@ -7,16 +7,16 @@ use opensrv_mysql::ErrorKind;
 
 use super::error::{MyError, Result};
 use super::functions;
+use super::isolation::{self, Characteristics};
 use super::plan::Plan;
 use super::result::{like, rows};
 use super::session::{Answer, Session};
-use crate::engine::{Isolation, Value};
+use crate::engine::Value;
 
 impl Session {
     /// Sets a variable to the value of an expression.
     pub(super) async fn set(&mut self, name: &str, expression: &str) -> Result<()> {
-        let plain =
-            name.trim_start_matches("@@").trim_start_matches("session.").trim_start_matches("global.");
+        let plain = name.trim_start_matches("@@").trim_start_matches("session.").trim_start_matches("local.");
         let is_word = expression.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         let value = match expression.to_ascii_uppercase().as_str() {
             "ON" | "TRUE" => Some("1".to_owned()),
@@ -30,11 +30,14 @@ impl Session {
         match (plain, value.as_deref()) {
             ("autocommit", Some("1")) => self.commit().await?,
             ("transaction_isolation" | "tx_isolation", Some(level)) => {
-                self.engine.default_isolation = match level.to_ascii_uppercase().as_str() {
-                    "SERIALIZABLE" => Isolation::Serializable,
-                    "REPEATABLE-READ" | "READ-COMMITTED" => Isolation::ReadCommitted,
-                    other => return Err(MyError::unsupported(format!("isolation level {other}"))),
-                };
+                let isolation = Some(isolation::level(level)?);
+                self.set_characteristics(Characteristics { isolation, read_only: None });
+                return Ok(());
+            }
+            ("transaction_read_only" | "tx_read_only", Some(on)) => {
+                let read_only = Some(on == "1");
+                self.set_characteristics(Characteristics { isolation: None, read_only });
+                return Ok(());
             }
             ("innodb_lock_wait_timeout", Some(seconds)) => {
                 let seconds = seconds.parse().unwrap_or(50);
@@ -56,6 +59,22 @@ impl Session {
         }
         self.variables.insert(plain.to_owned(), value);
         Ok(())
+    }
+
+    /// What all transactions from the next one on are, unless they say.
+    pub(super) fn set_characteristics(&mut self, said: Characteristics) {
+        if let Some(isolation) = said.isolation {
+            self.engine.default_isolation = isolation;
+            for name in ["transaction_isolation", "tx_isolation"] {
+                self.variables.insert(name.to_owned(), Some(isolation::level_name(isolation).to_owned()));
+            }
+        }
+        if let Some(read_only) = said.read_only {
+            self.engine.default_read_only = read_only;
+            for name in ["transaction_read_only", "tx_read_only"] {
+                self.variables.insert(name.to_owned(), Some(u8::from(read_only).to_string()));
+            }
+        }
     }
 
     /// The value of an expression.

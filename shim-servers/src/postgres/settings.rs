@@ -233,7 +233,7 @@ pub(crate) fn isolation(text: &str) -> Option<Isolation> {
 pub(crate) fn isolation_name(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::ReadCommitted => "read committed",
-        Isolation::RepeatableRead => "repeatable read",
+        Isolation::RepeatableRead | Isolation::ConsistentRead => "repeatable read",
         Isolation::Serializable => "serializable",
     }
 }

@@ -3,6 +3,8 @@
 //! Owns what an application does with sqlx. Must not ask for the simulation. Invariant: what is asserted here holds on
 //! MariaDB, which is the judge.
 
+mod isolation;
+
 use std::time::Duration;
 
 use crate::sqlx;
