@@ -4,7 +4,7 @@
 //! Invariant: a level that is not kept is refused.
 
 use sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, Whitespace};
 
 use super::error::{MyError, Result};
 use crate::engine::Isolation;
@@ -59,14 +59,26 @@ pub(super) fn level_name(isolation: Isolation) -> &'static str {
     }
 }
 
+/// Where words follow each other, the first and the last of them.
+fn find(tokens: &[Token], said: &[&str]) -> Option<(usize, usize)> {
+    let words: Vec<usize> = (0..tokens.len()).filter(|at| matches!(tokens[*at], Token::Word(_))).collect();
+    let is = |at: usize, word: &str| matches!(&tokens[at], Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word));
+    let found = words.windows(said.len()).find(|some| some.iter().zip(said).all(|(at, word)| is(*at, word)));
+    found.and_then(|some| Some((*some.first()?, *some.last()?)))
+}
+
+/// Says `FOR SHARE` for `LOCK IN SHARE MODE`, which the parser does not know.
+pub(super) fn modernize_share_mode(tokens: &mut Vec<Token>) {
+    if let Some((first, last)) = find(tokens, &["LOCK", "IN", "SHARE", "MODE"]) {
+        let said =
+            [Token::make_keyword("FOR"), Token::Whitespace(Whitespace::Space), Token::make_keyword("SHARE")];
+        tokens.splice(first..=last, said);
+    }
+}
+
 /// Takes `WITH CONSISTENT SNAPSHOT`, which the parser does not know, out of `START TRANSACTION`: whether it was there.
 pub(super) fn take_snapshot_clause(tokens: &mut Vec<Token>) -> bool {
-    let said = ["WITH", "CONSISTENT", "SNAPSHOT"];
-    let words: Vec<usize> = (0..tokens.len()).filter(|at| matches!(tokens[*at], Token::Word(_))).collect();
-    let is =
-        |at: usize, word: &str| matches!(&tokens[at], Token::Word(w) if w.value.eq_ignore_ascii_case(word));
-    let found = words.windows(3).find(|three| three.iter().zip(said).all(|(at, word)| is(*at, word)));
-    let Some((first, last)) = found.map(|three| (three[0], three[2])) else { return false };
+    let Some((first, last)) = find(tokens, &["WITH", "CONSISTENT", "SNAPSHOT"]) else { return false };
     // It is one of several modes: a comma parts it from the next, or from the one before.
     let follows = (last + 1..tokens.len()).find(|at| !matches!(tokens[*at], Token::Whitespace(_)));
     let precedes = (0..first).rfind(|at| !matches!(tokens[*at], Token::Whitespace(_)));
@@ -97,6 +109,19 @@ mod tests {
             let mut tokens = Tokenizer::new(&MySqlDialect {}, text).tokenize().unwrap();
             assert_eq!(take_snapshot_clause(&mut tokens), was_there, "{text}");
             assert_eq!(tokens.iter().map(ToString::to_string).collect::<String>(), rest);
+        }
+    }
+
+    #[test]
+    fn the_old_words_for_a_shared_lock_are_understood() {
+        for (text, modern) in [
+            ("SELECT a FROM t LOCK IN SHARE MODE", "SELECT a FROM t FOR SHARE"),
+            ("select a from t lock in share mode;", "select a from t FOR SHARE;"),
+            ("SELECT 'LOCK IN SHARE MODE'", "SELECT 'LOCK IN SHARE MODE'"),
+        ] {
+            let mut tokens = Tokenizer::new(&MySqlDialect {}, text).tokenize().unwrap();
+            modernize_share_mode(&mut tokens);
+            assert_eq!(tokens.iter().map(ToString::to_string).collect::<String>(), modern);
         }
     }
 

@@ -10,7 +10,7 @@
 //! refused with error 1235 or 1064.
 //!
 //! What differs from MySQL:
-//! * One transaction writes at a time; the others wait for it, in order, for `innodb_lock_wait_timeout` seconds. So rows
+//! * One transaction writes, or locks rows (`FOR UPDATE`, `FOR SHARE`), at a time; the others wait for it, in order, for `innodb_lock_wait_timeout` seconds. So rows
 //!   never deadlock.
 //! * `REPEATABLE READ` reads one state until the transaction's first write or locking read, and from there on the newest;
 //!   InnoDB's plain reads stay with the old one. `SERIALIZABLE` is a snapshot; a write to a stale one is error 1213.

@@ -5,8 +5,8 @@
 
 use opensrv_mysql::ErrorKind;
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, LockType, NonBlock, ObjectType, Query, SelectItem,
-    SetExpr, ShowStatementFilter, Statement, Use,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, NonBlock, ObjectType, Query, SelectItem, SetExpr,
+    ShowStatementFilter, Statement, Use,
 };
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
@@ -179,6 +179,7 @@ impl Planner<'_> {
             ["LOCK" | "UNLOCK", "TABLES", ..] => return Err(MyError::unsupported("LOCK TABLES")),
             _ => {}
         }
+        isolation::modernize_share_mode(&mut tokens.tokens);
         let is_start = matches!(words[..], ["START", "TRANSACTION", ..]);
         let with_snapshot = is_start && isolation::take_snapshot_clause(&mut tokens.tokens);
         let for_session = matches!(words[..], ["SET", "SESSION" | "LOCAL", ..]);
@@ -299,7 +300,7 @@ impl Planner<'_> {
     fn query(&self, mut query: Query) -> Result<Run> {
         let access = match query.locks.first() {
             None => Access::Read,
-            Some(lock) if lock.lock_type == LockType::Share => Access::Read,
+            // Also FOR SHARE: nobody may change what it read.
             Some(lock) => match lock.nonblock {
                 None => Access::Write,
                 Some(NonBlock::Nowait) => Access::WriteNowait,

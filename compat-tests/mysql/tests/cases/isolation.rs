@@ -54,7 +54,8 @@ async fn a_write_is_made_to_the_newest_state() {
     let mut nested = transaction.begin().await.expect("a savepoint");
     sqlx::query(RAISE).execute(&pool).await.expect("an update of somebody else's");
     assert_eq!(seen(&mut nested, "").await, 100);
-    assert_eq!(seen(&mut nested, "FOR UPDATE").await, 200, "what is locked is the newest");
+    assert_eq!(seen(&mut nested, "LOCK IN SHARE MODE").await, 200, "what is locked is the newest");
+    assert_eq!(seen(&mut nested, "FOR UPDATE").await, 200);
     sqlx::query(RAISE).execute(&mut *nested).await.expect("no error");
     assert_eq!(seen(&mut nested, "").await, 300, "its own changes are seen");
     nested.rollback().await.expect("back to the savepoint");
