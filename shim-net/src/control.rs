@@ -198,10 +198,10 @@ pub fn set_addresses(node: NodeId, addresses: Vec<IpAddr>) {
     with(|net, cx| {
         record(cx, Fault::Topology, &[node.0], &[]);
         let segment = net.stack(node.0).routes.segments().next().unwrap_or(INTERNET);
-        net.unplug(node.0, segment);
         let addresses = addresses.into_iter().map(|ip| net.fabric.segment(segment).in_subnet(ip)).collect();
         net.plug_in(node.0, segment, addresses);
-        net.stack(node.0).routes.prefer(segment);
+        net.stack(node.0).change_routes(|routes| routes.prefer(segment));
+        net.settle(node.0, cx);
     });
 }
 

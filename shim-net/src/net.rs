@@ -76,13 +76,18 @@ impl Net {
             return Err(Errno::ENETDOWN);
         }
         let result = f(stack, cx);
+        self.settle(node, cx);
+        result
+    }
+
+    /// As [`Net::flush`], outside of an event: the reactor has its turn before the next poll.
+    pub(crate) fn settle(&mut self, node: u32, cx: &mut DeviceContext<'_>) {
         self.flush(node, cx);
         if !self.marked.is_empty() && !self.turn_is_due {
             // Before the next poll, as a reactor's turn is.
             self.turn_is_due = true;
             cx.schedule(cx.now, TURN);
         }
-        result
     }
 
     /// A packet arrives, or a socket's timer is due.
@@ -170,30 +175,46 @@ impl Net {
         self.fabric.send(node, segment, packet, HOPS, cx.now, &mut cx.rng.link);
     }
 
-    /// A node has these addresses in a segment from now on.
+    /// A node has these addresses in a segment from now on, and no others.
     ///
     /// # Panics
     /// Where another element has one of them.
     pub(crate) fn plug_in(&mut self, node: u32, segment: u32, addresses: Vec<Subnet>) {
-        self.stack(node);
+        let old = self.stack(node).routes.addresses_in(segment);
+        let gateway = self.fabric.gateway_addresses(segment);
         let place = &mut self.fabric.segments[segment as usize];
+        old.into_iter().for_each(|ip| place.take(ip, node));
         for address in &addresses {
             let owner = place.owner(address.ip).filter(|owner| *owner != node);
             assert!(owner.is_none(), "address {} belongs to another node", address.ip);
             place.give(address.ip, node);
         }
         place.members.insert(node);
-        self.stack(node).routes.plug_in(segment, addresses);
+        self.stack(node).change_routes(|routes| {
+            routes.plug_in(segment, addresses);
+            routes.set_gateway(segment, &gateway);
+        });
     }
 
     /// A node leaves a segment.
     pub(crate) fn unplug(&mut self, node: u32, segment: u32) {
-        let addresses = self.stack(node).routes.unplug(segment);
+        let addresses = self.stack(node).change_routes(|routes| routes.unplug(segment));
         let place = &mut self.fabric.segments[segment as usize];
         for ip in addresses {
             place.take(ip, node);
         }
         place.members.remove(&node);
+    }
+
+    /// A segment has a gateway: tells everybody who is plugged in there.
+    pub(crate) fn announce_gateway(&mut self, segment: u32, cx: &mut DeviceContext<'_>) {
+        let gateway = self.fabric.gateway_addresses(segment);
+        for node in 0..self.stacks.len() as u32 {
+            if self.fabric.segment(segment).members.contains(&node) {
+                self.stack(node).change_routes(|routes| routes.set_gateway(segment, &gateway));
+                self.settle(node, cx);
+            }
+        }
     }
 
     /// A packet for every other node of a segment.

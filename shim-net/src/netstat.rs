@@ -4,7 +4,7 @@
 //! change anything. Invariant: equal tables give equal text.
 
 use crate::stack::Stack;
-use crate::stack::socket::{Domain, Inner, Kind, Socket};
+use crate::stack::socket::{Addr, Domain, Inner, Kind, Socket};
 use crate::stack::tcp::Tcp;
 use crate::stack::unix::Role;
 
@@ -22,6 +22,7 @@ pub(crate) fn line(socket: &Socket) -> String {
         (Domain::Inet, Kind::Datagram) => "udp",
         (Domain::Inet6, Kind::Datagram) => "udp6",
         (Domain::Unix, _) => "unix",
+        (Domain::Netlink, _) => "netlink",
         (Domain::Pipe, _) => "pipe",
     };
     let local = core.local.map_or_else(|| "*:*".to_owned(), |local| core.show(local).to_string());
@@ -36,6 +37,10 @@ pub(crate) fn line(socket: &Socket) -> String {
         Inner::Udp(udp) => {
             let remote = udp.peer.map_or_else(|| "*:*".to_owned(), |peer| core.show(peer).to_string());
             (udp.queue.bytes(), 0, local, remote, if udp.peer.is_some() { "ESTABLISHED" } else { "" })
+        }
+        Inner::Netlink(netlink) => {
+            let Addr::Netlink { port, groups } = netlink.address() else { return String::new() };
+            (netlink.held(), 0, format!("port {port} groups {groups:#x}"), String::new(), "")
         }
         Inner::Pipe(end) => {
             let way = if end.reads { "to read" } else { "to write" };

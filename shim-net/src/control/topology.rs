@@ -143,7 +143,9 @@ pub fn add_router(name: &str, config: RouterConfig) -> NodeId {
         });
         let firewall = config.firewall.map(Firewall::new);
         let uplink = Port { subnets: Vec::new(), ..uplink };
+        let behind: Vec<u32> = inner.iter().map(|port| port.segment).collect();
         net.fabric.routers.push(Router { name: name.to_owned(), uplink, inner, nat, firewall });
+        behind.into_iter().for_each(|segment| net.announce_gateway(segment, cx));
         NodeId(element)
     })
 }
@@ -271,6 +273,7 @@ pub fn connect(node: NodeId, switch: NodeId, addresses: Vec<IpAddr>) {
             true => segment.free_addresses(),
         };
         net.plug_in(node.0, number, addresses);
+        net.settle(node.0, cx);
     });
 }
 
@@ -279,6 +282,7 @@ pub fn disconnect(node: NodeId, switch: NodeId) {
     with(|net, cx| {
         record(cx, Fault::Topology, &[node.0], &[switch.0]);
         net.unplug(node.0, segment_of(switch));
+        net.settle(node.0, cx);
     });
 }
 
@@ -294,6 +298,9 @@ pub fn interfaces(node: NodeId) -> Vec<NodeId> {
 pub fn set_default_route(node: NodeId, switch: NodeId) -> bool {
     with(|net, cx| {
         record(cx, Fault::Topology, &[node.0], &[switch.0]);
-        net.stack(node.0).routes.prefer(segment_of(switch))
+        let segment = segment_of(switch);
+        let is_there = net.stack(node.0).change_routes(|routes| routes.prefer(segment));
+        net.settle(node.0, cx);
+        is_there
     })
 }

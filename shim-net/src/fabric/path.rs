@@ -85,6 +85,14 @@ impl Fabric {
         announcer.or(segment.gateway).filter(|router| *router != from)
     }
 
+    /// The addresses that the gateway of a segment has there; none where it has no gateway.
+    pub(crate) fn gateway_addresses(&self, segment: u32) -> Vec<IpAddr> {
+        let router = self.segment(segment).gateway.and_then(|gateway| self.router(gateway));
+        let ports = router.map(|router| &router.inner[..]).unwrap_or_default();
+        let own = ports.iter().filter(|port| port.segment == segment);
+        own.flat_map(|port| port.addresses.iter().copied()).collect()
+    }
+
     fn router(&self, number: u32) -> Option<&Router> {
         match Element::of(number) {
             Element::Router(place) => self.routers.get(place as usize),

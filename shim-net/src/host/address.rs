@@ -17,6 +17,8 @@ const INET6_BYTES: usize = size_of::<libc::sockaddr_in6>();
 const UNIX_BYTES: usize = size_of::<libc::sockaddr_un>();
 /// An IPv6 address without its scope, which Linux takes too.
 const INET6_BYTES_MIN: usize = 24;
+/// `sockaddr_nl`.
+pub(super) const NETLINK_BYTES: usize = 12;
 const FAMILY_BYTES: usize = size_of::<sa_family_t>();
 
 /// An address in the kernel's form.
@@ -62,6 +64,13 @@ pub(super) fn encode(address: &Addr) -> Wire {
             wire.put(&v6.scope_id().to_ne_bytes());
             wire
         }
+        Addr::Netlink { port, groups } => {
+            let mut wire = Wire::new(libc::AF_NETLINK);
+            wire.put(&[0; 2]);
+            wire.put(&port.to_ne_bytes());
+            wire.put(&groups.to_ne_bytes());
+            wire
+        }
         Addr::Unix(name) => {
             let mut wire = Wire::new(libc::AF_UNIX);
             match name {
@@ -102,7 +111,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Addr> {
             [0, name @ ..] => UnixAddr::Abstract(name.to_vec()),
             path => UnixAddr::Path(path.split(|byte| *byte == 0).next().unwrap_or(path).to_vec()),
         })),
-        libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX => Err(Errno::EINVAL),
+        libc::AF_NETLINK if bytes.len() >= NETLINK_BYTES => {
+            let number = |start| u32::from_ne_bytes(array(bytes, start));
+            Ok(Addr::Netlink { port: number(4), groups: number(8) })
+        }
+        libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX | libc::AF_NETLINK => Err(Errno::EINVAL),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -168,6 +181,7 @@ mod tests {
             Addr::Inet("1.2.3.4:5".parse().unwrap()),
             Addr::Inet("[2001:db8::1]:65535".parse().unwrap()),
             Addr::Inet(SocketAddrV6::new(1u128.into(), 80, 7, 9).into()),
+            Addr::Netlink { port: 7, groups: 0x8000_0001 },
             Addr::Unix(UnixAddr::Unnamed),
             Addr::Unix(UnixAddr::Abstract(Vec::new())),
             Addr::Unix(UnixAddr::Abstract(b"a\0b".to_vec())),
@@ -199,7 +213,11 @@ mod tests {
             let wire = encode(&address);
             for len in 0..wire.bytes().len() {
                 let cut = decode(&wire.bytes()[..len]);
-                let least = if matches!(address, Addr::Unix(_)) { 2 } else { INET_BYTES };
+                let least = match address {
+                    Addr::Unix(_) => FAMILY_BYTES,
+                    Addr::Netlink { .. } => NETLINK_BYTES,
+                    Addr::Inet(_) => INET_BYTES,
+                };
                 assert!(len >= least || cut == Err(Errno::EINVAL), "{address:?} cut to {len}: {cut:?}");
             }
         }

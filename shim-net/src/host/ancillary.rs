@@ -11,7 +11,7 @@ use libc::c_int;
 use super::control::{Control, Writer};
 use super::{address, loud, refuse};
 use crate::error::Errno;
-use crate::sys::{self, Domain, Name, Received, SendExtra, SocketId, Value};
+use crate::sys::{self, Addr, Domain, Name, Received, SendExtra, SocketId, Value};
 
 /// The numbers of the interfaces that packet info names.
 const LOOPBACK_INDEX: c_int = 1;
@@ -105,6 +105,7 @@ pub(super) struct Asked {
     tos: bool,
     traffic_class: bool,
     offload: bool,
+    netlink_packet_info: bool,
 }
 
 impl Asked {
@@ -112,6 +113,7 @@ impl Asked {
         let on = |name| matches!(sys::option(id, name), Ok(Value::Int(value)) if value != 0);
         let v6 = sys::describe(id).is_ok_and(|(domain, _)| domain == Domain::Inet6);
         Asked {
+            netlink_packet_info: on(Name::NetlinkPacketInfo),
             packet_info: on(Name::PacketInfo),
             packet_info_v6: v6 && on(Name::ReceivePacketInfoV6),
             tos: on(Name::ReceiveTos),
@@ -123,6 +125,11 @@ impl Asked {
     /// Writes what was asked for and is known.
     pub(super) fn write(&self, received: &Received, out: &mut Writer<'_>) {
         let mut add = |level, kind, data: &[u8]| out.add(&Control { level, kind, data });
+        if let (true, Some(Addr::Netlink { groups, .. })) = (self.netlink_packet_info, &received.from) {
+            // The group that it went to; zero for none.
+            let group = if *groups == 0 { 0 } else { groups.trailing_zeros() + 1 };
+            add(libc::SOL_NETLINK, libc::NETLINK_PKTINFO, &group.to_ne_bytes());
+        }
         let Some(to) = received.to else { return };
         let v4 = to.to_canonical().is_ipv4();
         let index =
@@ -176,8 +183,14 @@ mod tests {
         let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
         let received =
             Received { len: 1, full_len: 1, from: None, to: Some(mapped), ecn: 3, segment_size: None };
-        let all =
-            Asked { packet_info: true, packet_info_v6: true, tos: true, traffic_class: true, offload: true };
+        let all = Asked {
+            packet_info: true,
+            packet_info_v6: true,
+            tos: true,
+            traffic_class: true,
+            offload: true,
+            netlink_packet_info: true,
+        };
         let mut room = [0; 256];
         let mut out = Writer::new(&mut room);
         all.write(&received, &mut out);

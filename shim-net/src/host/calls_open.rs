@@ -29,10 +29,12 @@ pub(crate) extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> 
         return raw::to_libc(unsafe { kernel(libc::SYS_socket, [int(domain), int(kind), int(protocol)]) })
             as c_int;
     }
-    let made = simulated(domain, kind & !TYPE_FLAGS, protocol).and_then(|(domain, of)| {
-        let id = sys::socket(domain, of)?;
-        fd::open_or_close(id, kind & TYPE_FLAGS)
-    });
+    let of = kind & !TYPE_FLAGS;
+    let made = match domain {
+        libc::AF_NETLINK => netlink(of, protocol),
+        _ => simulated(domain, of, protocol).and_then(|(domain, of)| sys::socket(domain, of)),
+    };
+    let made = made.and_then(|id| fd::open_or_close(id, kind & TYPE_FLAGS));
     to_libc(made.map(|fd| fd as isize)) as c_int
 }
 
@@ -59,6 +61,18 @@ fn simulated(domain: c_int, kind: c_int, protocol: c_int) -> io::Result<(Domain,
     if protocol == 0 || protocol == own { Ok((of, of_kind)) } else { refuse(Errno::EPROTONOSUPPORT) }
 }
 
+/// A netlink socket, of the one family that is simulated.
+fn netlink(kind: c_int, protocol: c_int) -> io::Result<SocketId> {
+    if !matches!(kind, libc::SOCK_RAW | libc::SOCK_DGRAM) {
+        return Err(io::Error::from_raw_os_error(libc::ESOCKTNOSUPPORT));
+    }
+    if protocol != libc::NETLINK_ROUTE {
+        loud(&format!("socket: protocol {protocol} of netlink"));
+        return refuse(Errno::EPROTONOSUPPORT);
+    }
+    sys::netlink_socket(kind == libc::SOCK_RAW, std::process::id())
+}
+
 /// `socketpair(2)`.
 ///
 /// # Safety
@@ -74,6 +88,9 @@ pub(crate) unsafe extern "C" fn socketpair(
         let arguments = [int(domain), int(kind), int(protocol), pair as usize];
         // SAFETY: as the system call.
         return raw::to_libc(unsafe { kernel(libc::SYS_socketpair, arguments) }) as c_int;
+    }
+    if domain == libc::AF_NETLINK {
+        return fail(libc::EOPNOTSUPP) as c_int;
     }
     let made = simulated(domain, kind & !TYPE_FLAGS, protocol).and_then(|(of, of_kind)| {
         if of != Domain::Unix {

@@ -186,7 +186,8 @@ pub(super) fn open(id: SocketId, flags: c_int) -> io::Result<RawFd> {
     let domain = match domain {
         Domain::Inet => libc::AF_INET,
         Domain::Inet6 => libc::AF_INET6,
-        Domain::Unix | Domain::Pipe => libc::AF_UNIX,
+        // What is told of a netlink socket is the world's alone; not every host lets one be made.
+        Domain::Unix | Domain::Netlink | Domain::Pipe => libc::AF_UNIX,
     };
     let socket = |domain| {
         // SAFETY: the call has no pointers.

@@ -58,6 +58,7 @@ fn own_family(domain: Domain, bytes: &[u8], family: i32) -> Result<Addr, Errno> 
     let (own, least, other) = match domain {
         Domain::Inet => (libc::AF_INET, INET_BYTES, Errno::EAFNOSUPPORT),
         Domain::Inet6 => (libc::AF_INET6, INET6_BYTES_MIN, Errno::EAFNOSUPPORT),
+        Domain::Netlink => (libc::AF_NETLINK, address::NETLINK_BYTES, Errno::EINVAL),
         Domain::Unix | Domain::Pipe => (libc::AF_UNIX, FAMILY_BYTES + 1, Errno::EINVAL),
     };
     if bytes.len() < least || (own == libc::AF_UNIX && bytes.len() > UNIX_BYTES_MAX) {
@@ -128,7 +129,7 @@ pub(super) unsafe fn to_send(
         (Domain::Inet | Domain::Inet6, Kind::Stream) => return Ok(None),
         // Whatever it is, a stream does not want it.
         (Domain::Unix, Kind::Stream) if !bytes.is_empty() => return Ok(Some(Addr::Unix(UnixAddr::Unnamed))),
-        (Domain::Unix | Domain::Pipe, _) if bytes.is_empty() => return Ok(None),
+        (Domain::Unix | Domain::Netlink | Domain::Pipe, _) if bytes.is_empty() => return Ok(None),
         (Domain::Inet | Domain::Inet6, _) => sys::ensure_port(id)?,
         _ => {}
     }

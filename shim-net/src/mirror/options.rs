@@ -85,6 +85,7 @@ impl fmt::Debug for Shown {
         match &self.0 {
             Addr::Inet(address) => address.fmt(f),
             Addr::Unix(address) => unix_name(address.clone()).fmt(f),
+            Addr::Netlink { port, groups } => write!(f, "port {port}, groups {groups:#x}"),
         }
     }
 }

@@ -25,6 +25,7 @@ impl Stack {
     pub(crate) fn bind(&mut self, id: SocketId, address: &Addr) -> Result<()> {
         match (self.table.find(id)?.core.domain, address) {
             (Domain::Unix, Addr::Unix(name)) => self.unix_bind(id, name),
+            (Domain::Netlink, Addr::Netlink { port, groups }) => self.netlink_bind(id, *port, *groups),
             (Domain::Inet | Domain::Inet6, Addr::Inet(address)) => self.inet_bind(id, *address),
             _ => Err(Errno::EAFNOSUPPORT),
         }
@@ -35,7 +36,7 @@ impl Stack {
         match self.table.find(id)?.inner {
             Inner::Unix(_) => self.unix_listen(id, backlog),
             Inner::Tcp(_) => self.tcp_listen(id, backlog),
-            Inner::Udp(_) => Err(Errno::EOPNOTSUPP),
+            Inner::Udp(_) | Inner::Netlink(_) => Err(Errno::EOPNOTSUPP),
             Inner::Pipe(_) => Err(Errno::ENOTSOCK),
         }
     }
@@ -46,6 +47,7 @@ impl Stack {
             (Inner::Unix(_), Addr::Unix(name)) => self.unix_connect(id, name),
             (Inner::Tcp(_), Addr::Inet(address)) => self.tcp_connect(id, *address, now),
             (Inner::Udp(_), Addr::Inet(address)) => self.udp_connect(id, *address),
+            (Inner::Netlink(_), Addr::Netlink { port, groups }) => self.netlink_connect(id, *port, *groups),
             _ => Err(Errno::EAFNOSUPPORT),
         }
     }
@@ -55,7 +57,7 @@ impl Stack {
         let child = match self.table.find(id)?.inner {
             Inner::Unix(_) => self.unix_accept(id)?,
             Inner::Tcp(_) => self.tcp_accept(id)?,
-            Inner::Udp(_) => return Err(Errno::EOPNOTSUPP),
+            Inner::Udp(_) | Inner::Netlink(_) => return Err(Errno::EOPNOTSUPP),
             Inner::Pipe(_) => return Err(Errno::ENOTSOCK),
         };
         let core = &self.table.find(child)?.core;
@@ -79,6 +81,7 @@ impl Stack {
         match &mut socket.inner {
             Inner::Udp(udp) => udp.recv(&mut socket.core, sink, peek),
             Inner::Unix(_) => self.unix_recv(id, sink, peek),
+            Inner::Netlink(netlink) => netlink.recv(&mut socket.core, sink, peek, &mut self.fx),
             Inner::Pipe(end) => {
                 let end = *end;
                 let len = self.pipe_read(end, sink)?;
@@ -138,6 +141,7 @@ impl Stack {
                 self.udp_send(id, gather(data, usize::MAX), Some(*to), extra, now)
             }
             (Inner::Unix(_), None) => self.unix_send(id, data, None),
+            (Inner::Netlink(_), to) => self.netlink_send(id, gather(data, usize::MAX), to),
             (Inner::Pipe(end), None) => {
                 let end = *end;
                 self.pipe_write(end, data)
@@ -162,6 +166,8 @@ impl Stack {
             Inner::Tcp(_) => self.tcp_disconnect(id, now),
             Inner::Udp(_) => self.udp_disconnect(id),
             Inner::Unix(_) if self.table.find(id)?.core.kind == Kind::Datagram => self.unix_disconnect(id),
+            // It has no peer but the kernel.
+            Inner::Netlink(_) => Ok(()),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -183,6 +189,7 @@ impl Stack {
                 Role::Stream { receive } => Ok(receive.len()),
                 Role::Datagram { queue, .. } => Ok(queue.front().map_or(0, |(data, _)| data.len())),
             },
+            Inner::Netlink(_) => Err(Errno(libc::ENOTTY)),
             Inner::Pipe(_) => self.pipe_len(id),
         }
     }
@@ -192,6 +199,7 @@ impl Stack {
         let socket = self.table.find_mut(id)?;
         match &mut socket.inner {
             Inner::Unix(_) => self.unix_shutdown(id, read, write),
+            Inner::Netlink(_) => Err(Errno::EOPNOTSUPP),
             Inner::Pipe(_) => Err(Errno::ENOTSOCK),
             Inner::Udp(udp) => {
                 udp.read_closed |= read;
@@ -235,8 +243,10 @@ impl Stack {
     /// `getsockname(2)`.
     pub(crate) fn local_addr(&self, id: SocketId) -> Result<Addr> {
         let socket = self.table.find(id)?;
-        if let Inner::Unix(unix) = &socket.inner {
-            return Ok(Addr::Unix(unix.name.clone()));
+        match &socket.inner {
+            Inner::Unix(unix) => return Ok(Addr::Unix(unix.name.clone())),
+            Inner::Netlink(netlink) => return Ok(netlink.address()),
+            _ => {}
         }
         let local = match (socket.core.local, socket.core.domain) {
             (Some(local), _) if local.ip().is_unspecified() => local,
@@ -259,6 +269,7 @@ impl Stack {
                 None => Err(Errno::ENOTCONN),
             },
             Inner::Unix(unix) => self.unix_peer_name(unix).map(Addr::Unix).ok_or(Errno::ENOTCONN),
+            Inner::Netlink(_) => Ok(Addr::Netlink { port: 0, groups: 0 }),
             _ => Err(Errno::ENOTCONN),
         }
     }
@@ -280,26 +291,32 @@ impl Stack {
         }
         Ok(Value::Int(match name {
             Name::Error => socket.core.error.take().map_or(0, |errno| errno.0),
-            Name::Type => match socket.core.kind {
-                Kind::Stream => libc::SOCK_STREAM,
-                Kind::Datagram => libc::SOCK_DGRAM,
+            Name::Type => match (socket.core.kind, &socket.inner) {
+                (_, Inner::Netlink(netlink)) if netlink.is_raw => libc::SOCK_RAW,
+                (Kind::Stream, _) => libc::SOCK_STREAM,
+                (Kind::Datagram, _) => libc::SOCK_DGRAM,
             },
             Name::Domain => match socket.core.domain {
                 Domain::Inet => libc::AF_INET,
                 Domain::Inet6 => libc::AF_INET6,
                 Domain::Unix => libc::AF_UNIX,
+                Domain::Netlink => libc::AF_NETLINK,
                 Domain::Pipe => return Err(Errno::ENOTSOCK),
             },
             Name::Protocol => match &socket.inner {
                 Inner::Tcp(_) => libc::IPPROTO_TCP,
                 Inner::Udp(_) => libc::IPPROTO_UDP,
-                Inner::Unix(_) | Inner::Pipe(_) => 0,
+                Inner::Unix(_) | Inner::Netlink(_) | Inner::Pipe(_) => 0,
             },
             Name::TcpInfo => match &socket.inner {
                 Inner::Tcp(tcp) => return Ok(Value::Bytes(tcp_info(tcp, now))),
                 _ => return Err(Errno::EOPNOTSUPP),
             },
             Name::AcceptsConnections => i32::from(accepts(&socket.inner)),
+            _ if name >= Name::NetlinkAddMembership => match &socket.inner {
+                Inner::Netlink(netlink) => return netlink.option(name),
+                _ => return Err(Errno::ENOPROTOOPT),
+            },
             Name::MaxSegment => match &socket.inner {
                 Inner::Tcp(Tcp::Connection(t)) => t.mss.into(),
                 _ if socket.core.options.max_segment > 0 => socket.core.options.max_segment.into(),
@@ -313,6 +330,11 @@ impl Stack {
     pub(crate) fn set_option(&mut self, id: SocketId, name: Name, value: Value, now: SimTime) -> Result<()> {
         let socket = self.table.find_mut(id)?;
         check_level(socket, name)?;
+        if let Inner::Netlink(netlink) = &mut socket.inner
+            && name >= Name::NetlinkAddMembership
+        {
+            return netlink.set_option(name, &value);
+        }
         if name == Name::OnlyV6 && socket.core.port != 0 {
             return Err(Errno::EINVAL);
         }
@@ -365,6 +387,7 @@ impl Stack {
             Inner::Tcp(tcp) => tcp.events(core),
             Inner::Udp(udp) => udp.events(core),
             Inner::Unix(unix) => self.unix_events(core, unix),
+            Inner::Netlink(netlink) => netlink.events(core),
             Inner::Pipe(end) => self.pipes.events(core, *end),
         })
     }
@@ -388,7 +411,7 @@ fn accepts(inner: &Inner) -> bool {
     match inner {
         Inner::Tcp(tcp) => matches!(tcp, Tcp::Listener(Listener { .. })),
         Inner::Unix(unix) => matches!(unix.role, super::unix::Role::Listener { .. }),
-        Inner::Udp(_) | Inner::Pipe(_) => false,
+        Inner::Udp(_) | Inner::Netlink(_) | Inner::Pipe(_) => false,
     }
 }
 
@@ -398,6 +421,10 @@ fn check_level(socket: &Socket, name: Name) -> Result<()> {
     let udp = name == Name::UdpSegment || name == Name::UdpReceiveOffload;
     let ip = name >= Name::Ttl;
     match &socket.inner {
+        Inner::Netlink(_) if name >= Name::NoDelay && name < Name::NetlinkAddMembership => {
+            Err(Errno::ENOPROTOOPT)
+        }
+        Inner::Tcp(_) | Inner::Udp(_) if name >= Name::NetlinkAddMembership => Err(Errno::ENOPROTOOPT),
         _ if socket.core.domain == Domain::Inet && name >= Name::OnlyV6 => Err(Errno::ENOPROTOOPT),
         Inner::Tcp(_) if udp => Err(Errno::ENOPROTOOPT),
         Inner::Udp(_) if tcp => Err(Errno::ENOPROTOOPT),

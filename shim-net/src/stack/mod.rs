@@ -1,4 +1,4 @@
-//! A node's kernel, as far as sockets go: socket table, ports, TCP, UDP, Unix sockets.
+//! A node's kernel, as far as sockets go: socket table, ports, TCP, UDP, Unix and netlink sockets.
 //!
 //! Owns [`Stack`]. Must not know other nodes, links, or the event queue: it is told the time, and leaves
 //! packets, wakers and timer wishes in its `Effects`. Invariant: after each call every socket's earliest
@@ -8,6 +8,8 @@ pub(crate) mod bind;
 pub(crate) mod buffer;
 pub(crate) mod calls;
 pub(crate) mod datagrams;
+pub(crate) mod interfaces;
+pub(crate) mod netlink;
 pub(crate) mod options;
 pub(crate) mod path_mtu;
 pub(crate) mod pipe;
@@ -121,7 +123,7 @@ impl Stack {
         }
         let inner = match (domain, kind) {
             (Domain::Unix, kind) => Inner::Unix(Unix::new(kind)),
-            (Domain::Pipe, _) => return Err(Errno::EAFNOSUPPORT),
+            (Domain::Pipe | Domain::Netlink, _) => return Err(Errno::EAFNOSUPPORT),
             (_, Kind::Stream) => Inner::Tcp(Tcp::Idle),
             (_, Kind::Datagram) => Inner::Udp(Udp::default()),
         };
@@ -145,7 +147,7 @@ impl Stack {
                 self.close_listener(index, now);
                 self.free(index);
             }
-            Inner::Tcp(Tcp::Idle) | Inner::Udp(_) => self.free(index),
+            Inner::Tcp(Tcp::Idle) | Inner::Udp(_) | Inner::Netlink(_) => self.free(index),
             Inner::Unix(_) => self.unix_close(index),
             Inner::Pipe(end) => {
                 let end = *end;

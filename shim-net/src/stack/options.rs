@@ -169,6 +169,26 @@ names! {
     AddMembershipV6 = IPPROTO_IPV6 IPV6_ADD_MEMBERSHIP,
     /// `IPV6_DROP_MEMBERSHIP`, stored.
     DropMembershipV6 = IPPROTO_IPV6 IPV6_DROP_MEMBERSHIP,
+    /// `NETLINK_ADD_MEMBERSHIP`, write only.
+    NetlinkAddMembership = SOL_NETLINK NETLINK_ADD_MEMBERSHIP,
+    /// `NETLINK_DROP_MEMBERSHIP`, write only.
+    NetlinkDropMembership = SOL_NETLINK NETLINK_DROP_MEMBERSHIP,
+    /// `NETLINK_PKTINFO`
+    NetlinkPacketInfo = SOL_NETLINK NETLINK_PKTINFO,
+    /// `NETLINK_BROADCAST_ERROR`: kept.
+    NetlinkBroadcastError = SOL_NETLINK NETLINK_BROADCAST_ERROR,
+    /// `NETLINK_NO_ENOBUFS`
+    NetlinkNoEnobufs = SOL_NETLINK NETLINK_NO_ENOBUFS,
+    /// `NETLINK_LISTEN_ALL_NSID`: not without privileges.
+    NetlinkListenAllNamespaces = SOL_NETLINK NETLINK_LISTEN_ALL_NSID,
+    /// `NETLINK_LIST_MEMBERSHIPS`, read only.
+    NetlinkMemberships = SOL_NETLINK NETLINK_LIST_MEMBERSHIPS,
+    /// `NETLINK_CAP_ACK`
+    NetlinkCapAck = SOL_NETLINK NETLINK_CAP_ACK,
+    /// `NETLINK_EXT_ACK`: kept; errors have their numbers alone.
+    NetlinkExtAck = SOL_NETLINK NETLINK_EXT_ACK,
+    /// `NETLINK_GET_STRICT_CHK`
+    NetlinkStrictCheck = SOL_NETLINK NETLINK_GET_STRICT_CHK,
 }
 
 /// The value of a socket option.

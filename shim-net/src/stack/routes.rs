@@ -70,11 +70,19 @@ pub(crate) struct Interface {
     pub(crate) segment: u32,
     /// Its addresses, each with its subnet. Where the prefix is empty, everybody is a neighbour.
     pub(crate) addresses: Vec<Subnet>,
+    /// The addresses of the router that its switch has, if it has one.
+    gateway: Vec<IpAddr>,
 }
 
 impl Interface {
-    fn first(&self, is_v4: bool) -> Option<IpAddr> {
+    /// The address that what leaves by it has, of one family.
+    pub(crate) fn first(&self, is_v4: bool) -> Option<IpAddr> {
         self.addresses.iter().map(|address| address.ip).find(|ip| ip.is_ipv4() == is_v4)
+    }
+
+    /// The router's address, of one family.
+    pub(crate) fn gateway(&self, is_v4: bool) -> Option<IpAddr> {
+        self.gateway.iter().copied().find(|ip| ip.is_ipv4() == is_v4)
     }
 }
 
@@ -120,10 +128,25 @@ impl Routes {
                     number: LOOPBACK_NUMBER + self.plugged,
                     segment,
                     addresses,
+                    gateway: Vec::new(),
                 });
             }
         }
         self.collect();
+    }
+
+    /// The switch has a router with these addresses.
+    pub(crate) fn set_gateway(&mut self, segment: u32, gateway: &[IpAddr]) {
+        let own = self.interfaces.iter_mut().find(|interface| interface.segment == segment);
+        if let Some(interface) = own {
+            interface.gateway = gateway.to_vec();
+        }
+    }
+
+    /// The addresses of the interface in `segment`.
+    pub(crate) fn addresses_in(&self, segment: u32) -> Vec<IpAddr> {
+        let own = self.interfaces.iter().filter(|interface| interface.segment == segment);
+        own.flat_map(|interface| &interface.addresses).map(|address| address.ip).collect()
     }
 
     /// Takes an interface away; its addresses.

@@ -11,6 +11,7 @@ use real::io::Ready;
 use shim_runtime::clock::SimTime;
 use shim_runtime::queue::EventId;
 
+use super::netlink::Netlink;
 use super::options::Options;
 use super::pipe::PipeEnd;
 use super::readiness::Waiters;
@@ -54,6 +55,8 @@ pub enum Domain {
     Inet6,
     /// Unix.
     Unix,
+    /// Netlink, of the routing family.
+    Netlink,
     /// Not a socket at all, but an end of a pipe.
     Pipe,
 }
@@ -74,6 +77,13 @@ pub enum Addr {
     Inet(SocketAddr),
     /// Unix.
     Unix(UnixAddr),
+    /// Netlink.
+    Netlink {
+        /// Whose it is; zero for the kernel.
+        port: u32,
+        /// The multicast groups, as bits.
+        groups: u32,
+    },
 }
 
 /// The address of a Unix socket.
@@ -211,6 +221,7 @@ pub(crate) enum Inner {
     Tcp(Tcp),
     Udp(Udp),
     Unix(Unix),
+    Netlink(Box<Netlink>),
     Pipe(PipeEnd),
 }
 

@@ -94,6 +94,11 @@ impl Table {
         Table { node, slots: Vec::new(), free: Vec::new() }
     }
 
+    /// The number of the node.
+    pub(crate) fn node(&self) -> u32 {
+        self.node
+    }
+
     /// Makes a socket.
     pub(crate) fn insert(&mut self, domain: Domain, kind: Kind, inner: Inner) -> SocketId {
         let index = self.free.pop().unwrap_or_else(|| {

@@ -168,7 +168,7 @@ impl Stack {
     /// Where a datagram would go, where the socket is one of UDP.
     pub(crate) fn destination_of(&mut self, id: SocketId, to: Option<&Addr>) -> Result<Option<IpAddr>> {
         let to = match to {
-            Some(Addr::Unix(_)) => return Ok(None),
+            Some(Addr::Unix(_) | Addr::Netlink { .. }) => return Ok(None),
             Some(Addr::Inet(to)) => Some(*to),
             None => None,
         };

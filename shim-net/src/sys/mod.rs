@@ -54,6 +54,14 @@ pub fn socket(domain: Domain, kind: Kind) -> io::Result<SocketId> {
     call_here(|stack, _| stack.socket(domain, kind))
 }
 
+/// Makes a netlink socket of the routing family on the current node, of the process with the number `process`.
+///
+/// # Errors
+/// As [`socket`].
+pub(crate) fn netlink_socket(is_raw: bool, process: u32) -> io::Result<SocketId> {
+    call_here(|stack, _| stack.netlink_socket(is_raw, process))
+}
+
 /// Makes a pair of connected Unix sockets on the current node.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use crate::sys::Addr;
 pub(super) fn inet(address: Addr) -> io::Result<SocketAddr> {
     match address {
         Addr::Inet(address) => Ok(address),
-        Addr::Unix(_) => {
+        Addr::Unix(_) | Addr::Netlink { .. } => {
             let text = "invalid address family (not IPv4 or IPv6)";
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))
         }

@@ -61,7 +61,7 @@ pub(crate) fn path_address(path: &Path) -> io::Result<Addr> {
 pub(crate) fn unix(address: Addr) -> SocketAddr {
     match address {
         Addr::Unix(address) => unix_name(address),
-        Addr::Inet(_) => unix_name(UnixAddr::Unnamed),
+        Addr::Inet(_) | Addr::Netlink { .. } => unix_name(UnixAddr::Unnamed),
     }
 }
 
