@@ -212,7 +212,10 @@ pub fn addresses(node: NodeId) -> Vec<IpAddr> {
 
 /// Sets the largest packet of `node`'s interface.
 pub fn set_mtu_bytes(node: NodeId, mtu: usize) {
-    with(|net, _| net.stack(node.0).mtu = mtu.clamp(576, 65_535));
+    with(|net, cx| {
+        net.stack(node.0).change_links(|stack| stack.mtu = mtu.clamp(576, 65_535));
+        net.settle(node.0, cx);
+    });
 }
 
 /// Writes every packet from now on to the machine's file `path` (pcapng). What was captured before ends there.

@@ -3,7 +3,7 @@
 //! Owns the groups of rtnetlink(7) and the order of the messages. Must not know why something changed. Invariant: who
 //! adds what is new to a list, and takes out what is gone, has the list that a dump gives.
 
-use super::view::View;
+use super::view::{Link, View};
 use super::wire::Heading;
 use crate::stack::Stack;
 use crate::stack::routes::Routes;
@@ -34,7 +34,9 @@ fn between(before: &View, after: &View) -> Vec<(u32, Vec<u8>)> {
         }
     };
     addresses(after, before, false, &mut told);
-    told.extend(missing(&before.links, &after.links).map(|link| (GROUP_LINK, link.change(false))));
+    // A link that is there still has changed, no more.
+    let is_gone = |link: &&Link| after.links.iter().all(|other| other.number != link.number);
+    told.extend(before.links.iter().filter(is_gone).map(|link| (GROUP_LINK, link.change(false))));
     told.extend(missing(&after.links, &before.links).map(|link| (GROUP_LINK, link.change(true))));
     addresses(before, after, true, &mut told);
     told
@@ -43,8 +45,13 @@ fn between(before: &View, after: &View) -> Vec<(u32, Vec<u8>)> {
 impl Stack {
     /// Changes where the node is plugged in, and tells the sockets that want to know.
     pub(crate) fn change_routes<R>(&mut self, change: impl FnOnce(&mut Routes) -> R) -> R {
+        self.change_links(|stack| change(&mut stack.routes))
+    }
+
+    /// As [`Stack::change_routes`], whatever the change is.
+    pub(crate) fn change_links<R>(&mut self, change: impl FnOnce(&mut Stack) -> R) -> R {
         let before = View::of(self);
-        let result = change(&mut self.routes);
+        let result = change(self);
         for (group, message) in between(&before, &View::of(self)) {
             self.netlink_tell(group, &message);
         }
