@@ -33,7 +33,11 @@ fn messages(datagram: &[u8]) -> Vec<(u16, Vec<u8>)> {
     let mut rest = datagram;
     while !rest.is_empty() {
         let len = u32::from_ne_bytes(rest[..4].try_into().unwrap()) as usize;
-        assert!(len >= 16 && len <= rest.len() && len % 4 == 0, "a message of {len} in {}", rest.len());
+        assert!(
+            len >= 16 && len <= rest.len() && len.is_multiple_of(4),
+            "a message of {len} in {}",
+            rest.len()
+        );
         found.push((u16::from_ne_bytes([rest[4], rest[5]]), rest[16..len].to_vec()));
         rest = &rest[len..];
     }
