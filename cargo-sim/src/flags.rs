@@ -1,7 +1,7 @@
-//! `--cfg sim`, added to whatever flags the user has.
+//! `--cfg sim --cfg rustix_use_libc`, added to whatever flags the user has.
 //!
 //! Owns the rules by which cargo picks *one* source of flags: the encoded variable, the plain variable, all matching
-//! `target.*` tables, `build`. It must not evaluate any cfg expression: the flag is added to every source, so it is
+//! `target.*` tables, `build`. It must not evaluate any cfg expression: the flags are added to every source, so they are
 //! in whichever cargo picks. Invariant: the user's own flags stay, in their order.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 const KEYS: [&str; 2] = ["rustflags", "rustdocflags"];
+
+/// What the simulation is built with. rustix (tempfile, async-io) makes system calls by itself unless it is told to call
+/// libc, and would go past the simulated machine to the real one.
+const FLAGS: [&str; 4] = ["--cfg", "sim", "--cfg", "rustix_use_libc"];
 
 /// What cargo gets: a piece of configuration, and environment variables.
 #[derive(Debug, Default)]
@@ -78,8 +82,8 @@ impl Found {
         let mut config = DocumentMut::new();
         for ((top, name, key), string) in self.0 {
             let flags = match string {
-                Some(own) => value(format!("{own} --cfg sim")),
-                None => value(Array::from_iter(["--cfg", "sim"])),
+                Some(own) => value(format!("{own} {}", FLAGS.join(" "))),
+                None => value(Array::from_iter(FLAGS)),
             };
             let table = config.entry(&top).or_insert_with(|| Item::Table(Table::new()));
             if name.is_empty() {
@@ -108,7 +112,7 @@ fn variables() -> Vec<(OsString, String)> {
             }
             _ => continue,
         };
-        let flags = ["--cfg", "sim"].join(separator);
+        let flags = FLAGS.join(separator);
         changed.push((name, if own.is_empty() { flags } else { format!("{own}{separator}{flags}") }));
     }
     changed
@@ -152,22 +156,20 @@ mod tests {
 
     #[test]
     fn build_flags_are_always_there() {
-        assert_eq!(
-            config(""),
-            "[build]\nrustdocflags = [\"--cfg\", \"sim\"]\nrustflags = [\"--cfg\", \"sim\"]\n"
-        );
+        let flags = r#"["--cfg", "sim", "--cfg", "rustix_use_libc"]"#;
+        assert_eq!(config(""), format!("[build]\nrustdocflags = {flags}\nrustflags = {flags}\n"));
     }
 
     #[test]
     fn each_target_table_gets_the_flag() {
         let text = config("[target.'cfg(unix)']\nrustflags = ['-Copt-level=1']\n[target.a]\nlinker = 'x'");
-        assert!(text.contains("[target.\"cfg(unix)\"]\nrustflags = [\"--cfg\", \"sim\"]"), "{text}");
+        assert!(text.contains("[target.\"cfg(unix)\"]\nrustflags = [\"--cfg\", \"sim\","), "{text}");
         assert!(!text.contains("[target.a]"), "{text}");
     }
 
     #[test]
     fn a_string_is_continued() {
         let text = config("build.rustflags = '-g'");
-        assert!(text.contains("rustflags = \"-g --cfg sim\""), "{text}");
+        assert!(text.contains("rustflags = \"-g --cfg sim --cfg rustix_use_libc\""), "{text}");
     }
 }

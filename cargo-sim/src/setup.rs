@@ -26,11 +26,11 @@ pub(crate) fn run(mut words: Vec<OsString>, files: ShimFiles) -> Result<i32> {
             println!("\nby hand, without `cargo sim`: in the root Cargo.toml\n");
             println!("    [patch.crates-io]\n    tokio = {{ path = {:?} }}\n", drop_in.display().to_string());
             println!("then\n\n    cargo update -p tokio");
-            println!("    RUSTFLAGS=\"--cfg sim\" cargo test --target-dir target/sim");
+            println!("    RUSTFLAGS=\"--cfg sim --cfg rustix_use_libc\" cargo test --target-dir target/sim");
         }
         Entry::Repository(_) | Entry::Manual => {
             println!("the root Cargo.toml names the drop-in\n\nby hand, without `cargo sim`:\n");
-            println!("    RUSTFLAGS=\"--cfg sim\" cargo test --target-dir target/sim");
+            println!("    RUSTFLAGS=\"--cfg sim --cfg rustix_use_libc\" cargo test --target-dir target/sim");
         }
     }
     simulation.finish()?;

@@ -41,6 +41,21 @@ async fn nodes_do_not_see_each_others_files_nor_does_the_machine() {
     assert!(!Path::new("shared.txt").exists());
 }
 
+/// tempfile opens its files by rustix, which calls libc where cargo sim builds it.
+#[cfg(rustix_use_libc)]
+#[tokio::test]
+async fn what_rustix_opens_is_on_the_nodes_disk() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"own").expect("it is written");
+    let path = file.path().to_owned();
+    assert_eq!(sim::disk("test").read(&path).unwrap(), b"own");
+    worker("other", || Ok(()));
+    settle().await;
+    assert!(sim::disk("other").read(&path).is_err(), "another machine has it: it is the real one's");
+    drop(file);
+    assert!(!path.exists());
+}
+
 #[tokio::test]
 async fn the_image_is_read_and_never_changed() {
     let manifest = tokio::fs::read_to_string("Cargo.toml").await.unwrap();
