@@ -1,7 +1,7 @@
 //! The simulated network. A map of the crate:
 //!
 //! * [`sys`] is the door: the system calls, for the mirror of `tokio::net` and for the host layer;
-//! * `stack` is the kernel of one node: sockets, TCP, UDP, Unix; it takes the time as an argument;
+//! * `stack` is the kernel of one node: sockets, TCP, UDP, Unix, netlink; it takes the time as an argument;
 //! * `fabric` is what lies between the nodes: routes, links, faults, names;
 //! * [`net`] is the device that ties them to the engine's event queue; [`packet`] is what they exchange;
 //! * [`control`] is what a test may do to all this.

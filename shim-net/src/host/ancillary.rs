@@ -111,9 +111,10 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn of(id: SocketId) -> Asked {
         let on = |name| matches!(sys::option(id, name), Ok(Value::Int(value)) if value != 0);
-        let v6 = sys::describe(id).is_ok_and(|(domain, _)| domain == Domain::Inet6);
+        let domain = sys::describe(id).ok().map(|(domain, _)| domain);
+        let v6 = domain == Some(Domain::Inet6);
         Asked {
-            netlink_packet_info: on(Name::NetlinkPacketInfo),
+            netlink_packet_info: domain == Some(Domain::Netlink) && on(Name::NetlinkPacketInfo),
             packet_info: on(Name::PacketInfo),
             packet_info_v6: v6 && on(Name::ReceivePacketInfoV6),
             tos: on(Name::ReceiveTos),
