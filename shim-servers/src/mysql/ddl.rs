@@ -9,10 +9,10 @@ use sqlparser::ast::{
 };
 
 use super::error::{MyError, Result};
+use super::numbers::ErrorKind;
 use super::rewrite::{plain_name, rewrite};
 use super::schema::{Column, ForeignKey, Table, Tables, UniqueKey};
 use super::types::{ColumnType, Kind};
-use opensrv_mysql::ErrorKind;
 
 /// What a definition does.
 #[derive(Debug)]

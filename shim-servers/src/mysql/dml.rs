@@ -3,7 +3,7 @@
 //! Owns what happens to values on their way into a table: types, AUTO_INCREMENT, defaults. Must not run anything.
 //! Invariant: every value that is stored has passed `my_store` with its column's type.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, OnInsert, SetExpr, TableFactor,
     TableObject, Update,

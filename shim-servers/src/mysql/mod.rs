@@ -1,4 +1,4 @@
-//! A MySQL server: opensrv-mysql's protocol over the SQL engine.
+//! A MySQL server: its protocol, in mysql_common's definitions, over the SQL engine.
 //!
 //! Owns [`MySql`]: users, limits, the listener, its connections. Must not know SQL. Invariant: a connection that ends,
 //! however it ends, has rolled back what it did not commit.
@@ -31,8 +31,10 @@ mod functions;
 mod isolation;
 mod locks;
 mod names;
+mod numbers;
 mod password;
 mod plan;
+mod reopening;
 mod result;
 mod rewrite;
 mod schema;
@@ -40,6 +42,7 @@ mod session;
 mod temporal;
 mod types;
 mod variables;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -49,18 +52,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use opensrv_mysql::{
-    AsyncMysqlIntermediary, IntermediaryOptions, plain_run_with_options, secure_run_with_options,
-};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls_025::rustls::ServerConfig;
-use tokio_rustls_025::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::engine::Cluster;
 use connection::Connection;
+use error::MyError;
 use functions::{Counters, SessionState};
+use numbers::ErrorKind;
 use session::Session;
+use wire::greeting::greet;
+use wire::{MAX_PACKET, Packets};
 
 /// What the server says that it is.
 pub(crate) const VERSION: &str = "8.0.36-shim";
@@ -231,23 +235,24 @@ impl MySql {
         let session = session.map_err(|error| io::Error::other(error.message))?;
         let shared = Arc::clone(session.shared());
         let salt = password::salt().map_err(io::Error::other)?;
-        let mut connection = Connection::new(session, id, salt, self.users.clone());
-        let (reader, mut writer) = tokio::io::split(stream);
-        let start = AsyncMysqlIntermediary::init_before_ssl(&mut connection, reader, &mut writer, &self.tls);
-        let (is_secure, parameters) = start.await?;
-        let options = IntermediaryOptions::default();
-        let spoken = async {
-            match (&self.tls, is_secure) {
-                (Some(tls), true) => {
-                    secure_run_with_options(connection, writer, options, Arc::clone(tls), parameters).await
-                }
-                _ => plain_run_with_options(connection, writer, options, parameters).await,
-            }
+        let client = stream.peer_addr()?.ip();
+        let packets = Packets::new(stream);
+        let greeted = tokio::select! {
+            greeted = greet(packets, id, &salt, self.tls.as_ref()) => greeted?,
+            () = shared.terminated() => return Ok(()),
         };
-        tokio::select! {
-            result = spoken => result,
-            () = shared.terminated() => Ok(()),
-        }
+        let (packets, capabilities, login) = greeted;
+        let connection = Connection {
+            packets,
+            session,
+            capabilities,
+            salt,
+            users: self.users.clone(),
+            client,
+            prepared: BTreeMap::new(),
+            last_statement: 0,
+        };
+        connection.serve(login).await
     }
 }
 
@@ -269,9 +274,7 @@ impl Drop for Counted {
 
 /// The first and only packet to one connection too many.
 fn too_many() -> Vec<u8> {
-    let mut body = vec![0xff];
-    body.extend_from_slice(&1040_u16.to_le_bytes());
-    body.extend_from_slice(b"#08004Too many connections");
+    let body = wire::answer::error(&MyError::new(ErrorKind::ER_CON_COUNT_ERROR, "Too many connections"));
     let mut packet = (body.len() as u32).to_le_bytes()[..3].to_vec();
     packet.push(0);
     packet.extend(body);
@@ -295,7 +298,7 @@ fn variables() -> BTreeMap<String, Option<String>> {
         ("innodb_lock_wait_timeout", "50"),
         ("interactive_timeout", "28800"),
         ("lower_case_table_names", "0"),
-        ("max_allowed_packet", "67108864"),
+        ("max_allowed_packet", &MAX_PACKET.to_string()),
         ("max_execution_time", "0"),
         ("net_write_timeout", "60"),
         ("sql_mode", sql_mode),

@@ -3,7 +3,7 @@
 //! Owns the list of statements that are understood. Must not run anything. Invariant: a statement that is not
 //! understood is refused by its name.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, NonBlock, ObjectType, Query, SelectItem, SetExpr,
     ShowStatementFilter, Statement, Use,

@@ -130,7 +130,7 @@ impl Rewriter<'_> {
             | "SUBDATE" | "TIMESTAMPDIFF" | "TIMESTAMPADD" => plain_arguments(function)?,
             _ => {
                 let message = format!("FUNCTION {}.{} does not exist", self.database, function.name);
-                return self.refuse(MyError::new(opensrv_mysql::ErrorKind::ER_SP_DOES_NOT_EXIST, message));
+                return self.refuse(MyError::new(super::numbers::ErrorKind::ER_SP_DOES_NOT_EXIST, message));
             }
         };
         self.with_arguments(&upper, arguments)
@@ -169,7 +169,7 @@ impl Rewriter<'_> {
             _ => {
                 let message = format!("Incorrect parameter count in the call to native function '{upper}'");
                 self.refuse(MyError::new(
-                    opensrv_mysql::ErrorKind::ER_WRONG_PARAMCOUNT_TO_NATIVE_FCT,
+                    super::numbers::ErrorKind::ER_WRONG_PARAMCOUNT_TO_NATIVE_FCT,
                     message,
                 ))
             }

@@ -6,19 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use opensrv_mysql::{Column, ErrorKind};
+use mysql_common::packets::Column;
+
+use super::numbers::ErrorKind;
 
 use super::apply::apply;
 use super::ddl::Change;
 use super::error::{MyError, Result};
-use super::functions::{self, Counters, State, with};
+use super::functions::{Counters, State, with};
 use super::isolation::Characteristics;
-use super::locks;
 use super::plan::{Plan, Planner, Run, Tokens};
 use super::result::{rows, text_column, typed};
 use super::schema::{self, Tables, quote};
 use super::types::ColumnType;
-use crate::engine::{Batch, Cluster, Isolation, Reason, Session as Engine, SqlError, Status, Value, Work};
+use crate::engine::{Batch, Cluster, Reason, Session as Engine, SqlError, Status, Value, Work};
 
 /// What a statement answers.
 #[derive(Debug)]
@@ -42,46 +43,37 @@ const STATEMENT: &str = "\u{1}statement";
 /// A client's session.
 pub(super) struct Session {
     pub(super) engine: Engine,
-    cluster: Arc<Cluster>,
-    counters: Arc<Counters>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) counters: Arc<Counters>,
     pub(super) state: State,
-    tables: Arc<Tables>,
-    schema_version: [i64; 2],
+    pub(super) tables: Arc<Tables>,
+    pub(super) schema_version: [i64; 2],
     pub(super) variables: BTreeMap<String, Option<String>>,
     /// What the next transaction will be.
-    next: Characteristics,
+    pub(super) next: Characteristics,
 }
 
 impl Session {
     /// A session on `engine`, which belongs to nobody yet.
     pub(super) async fn new(
-        mut engine: Engine,
+        engine: Engine,
         counters: Arc<Counters>,
         state: State,
         variables: BTreeMap<String, Option<String>>,
     ) -> Result<Session> {
-        let (own, own_counters, shared) =
-            (Arc::clone(&state), Arc::clone(&counters), Arc::clone(&engine.shared));
-        let ready = engine.inspect(move |connection| {
-            connection.pragma_update(None, "case_sensitive_like", false)?;
-            functions::register(connection, &own, &own_counters)?;
-            locks::register(connection, &shared)
-        });
-        let database = with(&state, |state| state.database.clone());
-        ready.await.map_err(|error| MyError::of(&error, &database, &Tables::new(), false))?;
-        engine.lock_timeout = Some(std::time::Duration::from_secs(50));
-        engine.default_isolation = Isolation::ConsistentRead;
-        let cluster = Arc::clone(engine.cluster());
-        Ok(Session {
+        let mut session = Session {
+            cluster: Arc::clone(engine.cluster()),
             engine,
-            cluster,
             counters,
             state,
             tables: Arc::default(),
             schema_version: [-1; 2],
             variables,
             next: Characteristics::default(),
-        })
+        };
+        session.set_defaults();
+        session.register_functions().await?;
+        Ok(session)
     }
 
     /// The session as others see it.
@@ -468,17 +460,6 @@ impl Session {
             return Err(failure);
         }
         if goes_on { Ok(()) } else { self.commit().await }
-    }
-
-    /// Goes on in another database.
-    pub(super) async fn use_database(&mut self, name: &str) -> Result<()> {
-        if self.database() == name {
-            return Ok(());
-        }
-        match self.cluster.database(name) {
-            None => Err(MyError::new(ErrorKind::ER_BAD_DB_ERROR, format!("Unknown database '{name}'"))),
-            Some(_) => Err(MyError::unsupported("USE of another database than the connection's")),
-        }
     }
 }
 

@@ -101,37 +101,6 @@ pub(super) fn shown(text: &str, digits: u8) -> String {
     }
 }
 
-/// The text of a day or point in time in the binary protocol.
-pub(super) fn from_binary(bytes: &[u8]) -> Option<String> {
-    let two = |at: usize| Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
-    let day =
-        NaiveDate::from_ymd_opt(i32::from(two(0)?), u32::from(*bytes.get(2)?), u32::from(*bytes.get(3)?))?;
-    if bytes.len() == 4 {
-        return Some(day.format("%Y-%m-%d").to_string());
-    }
-    let micros = if bytes.len() >= 11 { u32::from_le_bytes(bytes[7..11].try_into().ok()?) } else { 0 };
-    let (hour, minute, second) = (*bytes.get(4)?, *bytes.get(5)?, *bytes.get(6)?);
-    let time = NaiveTime::from_hms_micro_opt(hour.into(), minute.into(), second.into(), micros)?;
-    Some(stored(day.and_time(time)))
-}
-
-/// The text of a span in the binary protocol.
-pub(super) fn time_from_binary(bytes: &[u8]) -> Option<String> {
-    if bytes.is_empty() {
-        return Some("00:00:00".to_owned());
-    }
-    let days = i64::from(u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?));
-    let (hours, minutes, seconds) =
-        (i64::from(bytes[5]), i64::from(*bytes.get(6)?), i64::from(*bytes.get(7)?));
-    let micros = match bytes.get(8..12) {
-        Some(bytes) => i64::from(u32::from_le_bytes(bytes.try_into().ok()?)),
-        None => 0,
-    };
-    let all = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000 + micros;
-    let signed = if bytes[0] == 1 { -all } else { all };
-    Some(time_text(signed, if micros == 0 { 0 } else { 6 }))
-}
-
 /// Moves a point in time by a number of units (`DAY`, `MONTH` …).
 pub(super) fn moved(at: NaiveDateTime, amount: f64, unit: &str) -> Option<NaiveDateTime> {
     let whole = amount.round() as i64;

@@ -3,7 +3,7 @@
 //! Owns SET and SHOW VARIABLES. Must not know the wire. Invariant: a variable that would change what this server does
 //! otherwise, and cannot, is refused.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
 
 use super::error::{MyError, Result};
 use super::functions;
