@@ -248,6 +248,7 @@ pub(super) fn register(
 ) -> rusqlite::Result<()> {
     let pure =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_collation("moment", temporal::order)?;
     for (name, count, function) in STRICT {
         connection.create_scalar_function(*name, *count as i32, pure, move |context| {
             let arguments = arguments(context);

@@ -52,6 +52,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mysql_common::constants::CapabilityFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::ServerConfig;
@@ -232,7 +233,7 @@ impl MySql {
             ..SessionState::default()
         }));
         let session = Session::new(engine, counters, state, variables()).await;
-        let session = session.map_err(|error| io::Error::other(error.message))?;
+        let mut session = session.map_err(|error| io::Error::other(error.message))?;
         let shared = Arc::clone(session.shared());
         let salt = password::salt().map_err(io::Error::other)?;
         let client = stream.peer_addr()?.ip();
@@ -242,6 +243,7 @@ impl MySql {
             () = shared.terminated() => return Ok(()),
         };
         let (packets, capabilities, login) = greeted;
+        session.counts_found = capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS);
         let connection = Connection {
             packets,
             session,
@@ -311,5 +313,7 @@ fn variables() -> BTreeMap<String, Option<String>> {
         ("version_comment", "shim-servers over SQLite"),
         ("wait_timeout", "28800"),
     ];
-    all.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
+    let all = all.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+    // It listens on no socket of its machine.
+    all.chain([("socket".to_owned(), None)]).collect()
 }

@@ -19,6 +19,7 @@ use super::isolation::{self, Characteristics};
 use super::rewrite::{plain_name, rewrite};
 use super::schema::{Table, Tables};
 use super::types::{ColumnType, Kind};
+use super::variables;
 use crate::engine::Access;
 
 /// What is to be done.
@@ -92,6 +93,8 @@ pub(super) enum Hint {
 pub(super) struct Planner<'a> {
     pub(super) database: &'a str,
     pub(super) tables: &'a Tables,
+    /// Whether an UPDATE counts the rows that it found, and not those that it changed.
+    pub(super) counts_found: bool,
     pub(super) pipes_are_concat: bool,
     /// The value of a variable, `@name` or a system variable, as text; `None` where there is none.
     pub(super) variable: &'a dyn Fn(&str) -> Option<Option<String>>,
@@ -125,7 +128,12 @@ impl Planner<'_> {
                             name = format!("{name}.{}", word.value);
                         }
                     }
-                    tokens.push(self.value_of(&name)?);
+                    let is_target = variables::is_target(&tokens);
+                    tokens.push(if is_target {
+                        Token::make_word(&name, None)
+                    } else {
+                        self.value_of(&name)?
+                    });
                 }
                 token => tokens.push(token),
             }
@@ -176,6 +184,7 @@ impl Planner<'_> {
                 return Ok(Plan::Rows(vec!["Level", "Code", "Message"], Vec::new()));
             }
             ["SHOW", "COUNT", ..] => return Err(MyError::unsupported("SHOW COUNT")),
+            ["LOAD", "DATA" | "XML", ..] => return Err(MyError::unsupported("LOAD DATA")),
             ["LOCK" | "UNLOCK", "TABLES", ..] => return Err(MyError::unsupported("LOCK TABLES")),
             _ => {}
         }
@@ -204,7 +213,12 @@ impl Planner<'_> {
     }
 
     fn writer(&self) -> Writer<'_> {
-        Writer { database: self.database, tables: self.tables, pipes_are_concat: self.pipes_are_concat }
+        Writer {
+            database: self.database,
+            tables: self.tables,
+            counts_found: self.counts_found,
+            pipes_are_concat: self.pipes_are_concat,
+        }
     }
 
     fn statement(&self, statement: Statement) -> Result<Plan> {

@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) tables: Arc<Tables>,
     pub(super) schema_version: [i64; 2],
     pub(super) variables: BTreeMap<String, Option<String>>,
+    /// Whether an UPDATE counts the rows that it found, and not those that it changed.
+    pub(super) counts_found: bool,
     /// What the next transaction will be.
     pub(super) next: Characteristics,
 }
@@ -69,6 +71,7 @@ impl Session {
             tables: Arc::default(),
             schema_version: [-1; 2],
             variables,
+            counts_found: false,
             next: Characteristics::default(),
         };
         session.set_defaults();
@@ -126,6 +129,7 @@ impl Session {
         f(&Planner {
             database: &database,
             tables: &self.tables,
+            counts_found: self.counts_found,
             pipes_are_concat: sql_mode.contains("PIPES_AS_CONCAT") || sql_mode.contains("ANSI"),
             variable: &variable,
         })
@@ -181,12 +185,15 @@ impl Session {
                 .collect::<Vec<_>>())
         });
         let described = described.await.map_err(|error| self.failure(&error, false))?;
+        let database = self.database();
         let column = |(name, table, origin): (String, Option<String>, Option<String>)| {
             let table = table.and_then(|table| self.tables.get(&table));
             let origin = table.zip(origin).and_then(|(table, origin)| Some((table, table.column(&origin)?)));
             match origin {
                 Some((table, column)) => {
-                    ResultColumn { wire: column.ty.column(&table.name, &name, false), ty: column.ty.clone() }
+                    let wire = column.ty.column(&table.name, &name, false);
+                    let wire = wire.with_schema(database.as_bytes()).with_org_name(column.name.as_bytes());
+                    ResultColumn { wire, ty: column.ty.clone() }
                 }
                 None => text_column(&name),
             }

@@ -10,7 +10,8 @@
 //! | DECIMAL | text with all its digits, under the collation `numeric` |
 //! | texts, ENUM, JSON | text; without regard to case unless the collation is binary |
 //! | BINARY, VARBINARY, BLOB | blob |
-//! | DATE, TIME, DATETIME, TIMESTAMP | text as MySQL writes it, without trailing zeros after the point |
+//! | DATE, DATETIME, TIMESTAMP | text as MySQL writes it, without trailing zeros after the point, under the collation `moment` |
+//! | TIME | text in the same way |
 
 use serde::{Deserialize, Serialize};
 use sqlparser::ast::{CharacterLength, DataType, EnumMember, ExactNumberInfo};
@@ -143,7 +144,8 @@ impl ColumnType {
             Kind::Text { is_binary: true, .. } | Kind::Json => "TEXT",
             Kind::Text { .. } | Kind::Enum(_) => "TEXT COLLATE NOCASE",
             Kind::Blob { .. } => "BLOB",
-            Kind::Date | Kind::Time { .. } | Kind::Datetime { .. } => "TEXT",
+            Kind::Date | Kind::Datetime { .. } => "TEXT COLLATE \"moment\"",
+            Kind::Time { .. } => "TEXT",
         }
     }
 

