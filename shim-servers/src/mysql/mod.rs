@@ -39,6 +39,7 @@ mod result;
 mod rewrite;
 mod schema;
 mod session;
+mod sets;
 mod temporal;
 mod types;
 mod variables;

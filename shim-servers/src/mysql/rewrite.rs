@@ -13,6 +13,7 @@ use sqlparser::ast::{
 
 use super::error::MyError;
 use super::names::{PARTS, RENAMED, SAME};
+use super::sets::flatten;
 
 /// Rewrites everything below it.
 pub(super) struct Rewriter<'a> {
@@ -375,6 +376,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         // What is locked is the database, by whoever asks for this.
         query.locks.clear();
+        flatten(&mut query.body);
         ControlFlow::Continue(())
     }
 
