@@ -12,7 +12,7 @@ use rusqlite::types::ValueRef;
 
 use super::error::through_sqlite;
 use super::temporal;
-use super::types::{ColumnType, Refusal, rounded};
+use super::types::{ColumnType, Refusal, rounded, spaced};
 use crate::engine::Value;
 
 /// What functions of a session read and write.
@@ -224,6 +224,11 @@ const STRICT: &[(&str, usize, Pure)] = &[
         let micros = (real(&a[0]) * 1e6).round() as i64;
         let at = DateTime::from_timestamp_micros(micros);
         Ok(at.map_or(Value::Null, |at| Value::Text(temporal::stored(at.naive_utc()))))
+    }),
+    ("my_json", 1, |a| {
+        let text = text(&a[0]);
+        let parsed: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+        Ok(Value::Text(parsed.map_or(text, |json| spaced(&json))))
     }),
     ("my_json_unquote", 1, |a| {
         let text = text(&a[0]);

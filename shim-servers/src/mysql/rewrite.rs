@@ -12,6 +12,8 @@ use sqlparser::ast::{
 };
 
 use super::error::MyError;
+use super::information;
+use super::json;
 use super::names::{PARTS, RENAMED, SAME};
 use super::sets::flatten;
 
@@ -86,7 +88,7 @@ pub(super) fn plain_name(name: &ObjectName, database: &str) -> Result<String, My
     match parts[..] {
         [table] => Ok(table.to_owned()),
         [schema, table] if schema.eq_ignore_ascii_case(database) => Ok(table.to_owned()),
-        [schema, _] if schema.eq_ignore_ascii_case("information_schema") => {
+        [schema, _] if schema.eq_ignore_ascii_case(information::SCHEMA) => {
             Err(MyError::unsupported(format!("this use of {name}")))
         }
         _ => Err(MyError::unsupported(format!("the name {name} in another database"))),
@@ -113,6 +115,12 @@ impl Rewriter<'_> {
         }
         if SAME.contains(&upper.as_str()) {
             return None;
+        }
+        if upper == json::SHOWN {
+            let [document, path] = <[Expr; 2]>::try_from(plain_arguments(function)?).ok()?;
+            let (left, right) = (Box::new(document), Box::new(path));
+            let shown = Expr::BinaryOp { left, op: BinaryOperator::Arrow, right };
+            return Some(call("my_json", vec![Expr::Nested(Box::new(shown))]));
         }
         if let Some((_, own)) = RENAMED.iter().find(|(theirs, _)| *theirs == upper) {
             function.name = name(own);
@@ -250,6 +258,7 @@ impl Rewriter<'_> {
                 **right = Expr::Collate { expr, collation };
                 None
             }
+            BinaryOperator::Arrow => Some(call("json_extract", vec![taken(left), taken(right)])),
             BinaryOperator::BitwiseXor => self.refuse(MyError::unsupported("^")),
             _ => None,
         }
@@ -336,7 +345,10 @@ impl Rewriter<'_> {
             Expr::RLike { .. } => self.refuse(MyError::unsupported("REGEXP")),
             Expr::MatchAgainst { .. } => self.refuse(MyError::unsupported("MATCH")),
             Expr::CompoundIdentifier(parts) if parts.len() == 3 => {
-                if !parts[0].value.eq_ignore_ascii_case(self.database) {
+                let schema = &parts[0].value;
+                if !schema.eq_ignore_ascii_case(self.database)
+                    && !schema.eq_ignore_ascii_case(information::SCHEMA)
+                {
                     return self.refuse(MyError::unsupported("a column of another database"));
                 }
                 Some(Expr::CompoundIdentifier(quoted(&parts[1..])))

@@ -344,7 +344,7 @@ pub(super) fn rounded(text: &str, scale: u16) -> Option<String> {
 }
 
 /// JSON as MySQL writes it, with a blank after each comma and colon.
-fn spaced(json: &serde_json::Value) -> String {
+pub(super) fn spaced(json: &serde_json::Value) -> String {
     match json {
         serde_json::Value::Array(items) => {
             format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", "))
