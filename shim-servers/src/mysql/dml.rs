@@ -167,6 +167,7 @@ impl Writer<'_> {
             return Ok(String::new());
         };
         let mut parts = Vec::new();
+        let mut changes = Vec::new();
         for assignment in assignments {
             let name = target(assignment)?;
             let column = self.column(table, &name)?;
@@ -177,8 +178,16 @@ impl Writer<'_> {
             }
             // A number that is kept is not one that is given.
             let kept = Column { is_auto_increment: false, ..column.clone() };
-            parts.push(format!("{} = {}", quote(&column.name), stored(table, &kept, &value)));
+            let (name, value) = (quote(&column.name), stored(table, &kept, &value));
+            changes.push(format!("{name} IS NOT {value} COLLATE BINARY"));
+            parts.push((name, value));
         }
+        // SQLite does not tell which rows were there already.
+        let id = table.auto_column().map_or("NULL".to_owned(), |column| quote(&column.name));
+        if let Some((_, value)) = parts.first_mut() {
+            *value = format!("my_updated({value}, {id}, {})", changes.join(" OR "));
+        }
+        let parts: Vec<String> = parts.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         Ok(format!(" ON CONFLICT DO UPDATE SET {}", parts.join(", ")))
     }
 

@@ -112,7 +112,7 @@ impl Inserter<'_> {
 
     fn statistics(&self, table: &Table) -> Vec<Vec<Option<String>>> {
         let unique = table.keys.iter().map(|key| (&key.name, &key.columns, "0"));
-        let others = table.indexes.iter().map(|(name, columns)| (name, columns, "1"));
+        let others = table.plain_indexes().map(|(name, columns)| (name, columns, "1"));
         let rows = unique.chain(others).flat_map(|(name, columns, non_unique)| {
             columns.iter().enumerate().map(move |(at, column)| {
                 let at = (at + 1).to_string();

@@ -18,7 +18,7 @@
 //! * Arithmetic and aggregates of `DECIMAL` are done in binary floating point, and are `DOUBLE`.
 //! * `BIGINT UNSIGNED` ends at 2⁶³ − 1.
 //! * Numbers of `AUTO_INCREMENT` that were rolled back may be given again after a restart.
-//! * `ON DUPLICATE KEY UPDATE` and `REPLACE` count one row for each row that was given.
+//! * `REPLACE` counts one row for each row that was given.
 //! * Errors that came after MySQL 5.7 (such as 3819, a broken `CHECK`) arrive with the number 1105 and their own words, and
 //!   the value is left out of "Duplicate entry".
 

@@ -470,7 +470,7 @@ pub(super) fn key_of(table: &Table, column: &super::schema::Column) -> &'static 
         Some(key) if key.name == "PRIMARY" => "PRI",
         Some(key) if key.columns.len() == 1 => "UNI",
         Some(_) => "MUL",
-        None if table.indexes.iter().any(|(_, columns)| columns.first() == Some(&column.name)) => "MUL",
+        None if table.plain_indexes().any(|(_, columns)| columns.first() == Some(&column.name)) => "MUL",
         None => "",
     }
 }

@@ -13,7 +13,7 @@ use super::numbers::ErrorKind;
 use super::apply::apply;
 use super::ddl::Change;
 use super::error::{MyError, Result};
-use super::functions::{Counters, State, with};
+use super::functions::{Counters, Done, State, with};
 use super::isolation::Characteristics;
 use super::plan::{Plan, Planner, Run, Tokens};
 use super::result::{rows, text_column, typed};
@@ -205,7 +205,7 @@ impl Session {
     pub(super) async fn execute(&mut self, text: &str, params: Vec<Value>) -> Result<Answer> {
         self.engine.begin_statement(text);
         let now_us = chrono_now_us();
-        with(&self.state, |state| (state.statement_us, state.first_generated) = (now_us, None));
+        with(&self.state, |state| (state.statement_us, state.done) = (now_us, Done::default()));
         let result = self.run_text(text, params).await;
         if !matches!(result, Ok(Answer::Rows { .. })) {
             self.engine.end_statement();
@@ -350,13 +350,16 @@ impl Session {
             return match self.engine.execute(work).await {
                 Ok(changed) => {
                     self.finish(is_explicit).await?;
-                    let id = with(&self.state, |state| {
-                        state.row_count = changed as i64;
-                        let first = state.first_generated.take();
-                        state.last_insert_id = first.unwrap_or(state.last_insert_id);
-                        first
-                    });
-                    Ok(Answer::Done { affected_rows: changed, last_insert_id: id.unwrap_or(0) as u64 })
+                    let counts_found = self.counts_found;
+                    Ok(with(&self.state, |state| {
+                        // Of a row that was not inserted there is no number.
+                        let done =
+                            if changed == 0 { Done::default() } else { std::mem::take(&mut state.done) };
+                        let affected_rows = done.affected(changed, counts_found);
+                        state.row_count = affected_rows as i64;
+                        state.last_insert_id = done.last_insert_id().unwrap_or(state.last_insert_id);
+                        Answer::Done { affected_rows, last_insert_id: done.number().unwrap_or(0) as u64 }
+                    }))
                 }
                 Err(error) => Err(self.undo(&error, is_explicit, is_delete).await),
             };
@@ -421,7 +424,7 @@ impl Session {
         } else {
             self.engine.rollback().await;
         }
-        with(&self.state, |state| (state.row_count, state.first_generated) = (-1, None));
+        with(&self.state, |state| (state.row_count, state.done) = (-1, Done::default()));
         failure
     }
 
