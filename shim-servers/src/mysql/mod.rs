@@ -5,9 +5,14 @@
 //!
 //! # What SQL it does not speak
 //! Views, triggers, stored programs, partitions, `CREATE TABLE … AS`, `UPDATE` and `DELETE` of several
-//! tables, `WITH` before a change, `SET GLOBAL`, `REGEXP`, `MATCH`, `LOCK TABLES`, `EXPLAIN`, `information_schema`, user management,
-//! `USE` of another database than the connection's, time zones other than UTC, spatial types, `BIT` and `SET`: each is
-//! refused with error 1235 or 1064.
+//! tables, `WITH` before a change, `SET GLOBAL`, `REGEXP`, `MATCH`, `LOCK TABLES`, `LOAD DATA`, `EXPLAIN`, user management, `RENAME TABLE` of several tables,
+//! `USE` of another database in a transaction or with temporary tables, names of tables in another database, time zones other than UTC, spatial types, `BIT`
+//! and `SET`: each is refused with error 1235 or 1064. `information_schema` has `TABLES`, `COLUMNS`, `STATISTICS`, `TABLE_CONSTRAINTS` and `KEY_COLUMN_USAGE`,
+//! of the session's own database, and the columns of them that clients were seen to ask for; another view is 1235, another column 1054.
+//!
+//! # What of the protocol it does not speak
+//! Compression, cursors (all rows of a statement come at once), `LOCAL INFILE`, replication, `mysql_native_password`'s successors (a client
+//! is asked to switch), and old commands such as `COM_FIELD_LIST` and `COM_STATISTICS`, which are answered with error 1047.
 //!
 //! What differs from MySQL:
 //! * One transaction writes, or locks rows (`FOR UPDATE`, `FOR SHARE`), at a time; the others wait for it, in order, for `innodb_lock_wait_timeout` seconds. So rows
@@ -19,8 +24,10 @@
 //! * `BIGINT UNSIGNED` ends at 2⁶³ − 1.
 //! * Numbers of `AUTO_INCREMENT` that were rolled back may be given again after a restart.
 //! * `REPLACE` counts one row for each row that was given.
-//! * Errors that came after MySQL 5.7 (such as 3819, a broken `CHECK`) arrive with the number 1105 and their own words, and
-//!   the value is left out of "Duplicate entry".
+//! * The value is left out of "Duplicate entry".
+//! * A column of a result that has no alias and is no plain column is called as SQLite would call it.
+//! * A client that names no database uses the server's first one.
+//! * `JSON_EXTRACT` and `->` are JSON where a query shows them, and plain values where they are compared, or selected from again.
 
 mod apply;
 mod connection;
