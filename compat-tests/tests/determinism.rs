@@ -57,6 +57,8 @@ fn random_numbers(out: &mut String) {
     line(out, "/dev/urandom", bytes);
     ring::rand::SystemRandom::new().fill(&mut bytes).expect("ring");
     line(out, "ring", bytes);
+    aws_lc_rs::rand::fill(&mut bytes).expect("aws-lc");
+    line(out, "aws-lc", bytes);
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clocks are what is tested")]
@@ -157,6 +159,7 @@ fn same_text_in_every_process() {
         "getrandom",
         "/dev/urandom",
         "ring",
+        "aws-lc",
         "racing",
     ] {
         assert!(!same.iter().any(|same| same.starts_with(line)), "{line} does not depend on the seed");

@@ -14,6 +14,7 @@ use crate::clock::SimTime;
 use crate::device::{Device, DeviceContext};
 use crate::external::External;
 use crate::host::pthread;
+use crate::host::tsc::Counter;
 use crate::node::NodeId;
 use crate::run;
 use crate::runtime::{RuntimeFlavor, RuntimeId};
@@ -106,6 +107,8 @@ pub(crate) struct Shared {
     pub(crate) wait: Cell<Wait>,
     /// Reads of the clock since the last step: a reader that spins must see time pass.
     pub(crate) clock_reads: Cell<u64>,
+    /// The time-stamp counter.
+    pub(crate) counter: Cell<Counter>,
     /// How often a thread stood in for a driver that had to wait.
     pub(crate) stand_ins: Cell<u64>,
     /// Whether a runtime has hooks for its tasks, or ends with a panic of one.

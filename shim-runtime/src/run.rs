@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::clock::{MONOTONIC_BASE_NS, SimTime, WALL_BASE_NS};
 use crate::config::Config;
 use crate::context::{Current, Entered, Shared, Wait};
+use crate::host::tsc::Counter;
 use crate::host::watchdog;
 use crate::node::{NodeId, NodeMain, State, lifecycle};
 use crate::report::{Stall, Stalled};
@@ -190,6 +191,7 @@ fn new_world(config: Config, runtime: MainRuntime, is_ambient: bool) -> Arc<Shar
         current: Cell::new(Current::NONE),
         wait: Cell::new(Wait::Waker),
         clock_reads: Cell::new(0),
+        counter: Cell::new(Counter::new(config.seed)),
         stand_ins: Cell::new(0),
         has_hooks: Cell::new(false),
         has_task_hooks: Cell::new(runtime.ends_on_panic),

@@ -7,7 +7,7 @@
 //! * `table` says which descriptors are simulated, and which socket each one is; `pollers` has the others; [`fd`] is the mirror's way in;
 //! * `calls_open`, `calls_data`, `message`, `options`, `flags`, `poll`, `epoll`, `eventfd` are the system calls by topic;
 //! * `transfer` and `wait` are what those have in common: how much is moved, and how a thread waits;
-//! * `resolver` and `names` are `getaddrinfo`; `files` is `/dev/urandom`;
+//! * `resolver` and `names` are `getaddrinfo`; `interfaces` is `getifaddrs`; `files` is `/dev/urandom`;
 //! * `address` and `control` put what they are given into the kernel's forms and back, and call nobody;
 //!   `ancillary` is what control messages mean.
 #![allow(unsafe_code, reason = "this folder is where the crate meets the operating system")]
@@ -25,6 +25,7 @@ pub mod fd;
 mod files;
 mod flags;
 mod from_raw;
+mod interfaces;
 mod message;
 mod names;
 mod options;

@@ -59,9 +59,14 @@ impl Subnet {
     }
 }
 
+/// The number of a node's loopback.
+pub(crate) const LOOPBACK_NUMBER: u32 = 1;
+
 /// Where a node is plugged in.
 #[derive(Clone, Debug)]
 pub(crate) struct Interface {
+    /// What the node calls it by: 2 for its first one, since the loopback is 1. No other ever has it.
+    pub(crate) number: u32,
     pub(crate) segment: u32,
     /// Its addresses, each with its subnet. Where the prefix is empty, everybody is a neighbour.
     pub(crate) addresses: Vec<Subnet>,
@@ -78,6 +83,8 @@ impl Interface {
 pub(crate) struct Routes {
     interfaces: Vec<Interface>,
     addresses: Vec<IpAddr>,
+    /// How many interfaces there ever were.
+    plugged: u32,
 }
 
 impl Routes {
@@ -93,6 +100,11 @@ impl Routes {
         &self.addresses
     }
 
+    /// The interfaces, the preferred one first.
+    pub(crate) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
     /// The segments that the node is plugged into, the preferred one first.
     pub(crate) fn segments(&self) -> impl Iterator<Item = u32> {
         self.interfaces.iter().map(|interface| interface.segment)
@@ -102,7 +114,14 @@ impl Routes {
     pub(crate) fn plug_in(&mut self, segment: u32, addresses: Vec<Subnet>) {
         match self.interfaces.iter_mut().find(|interface| interface.segment == segment) {
             Some(interface) => interface.addresses = addresses,
-            None => self.interfaces.push(Interface { segment, addresses }),
+            None => {
+                self.plugged += 1;
+                self.interfaces.push(Interface {
+                    number: LOOPBACK_NUMBER + self.plugged,
+                    segment,
+                    addresses,
+                });
+            }
         }
         self.collect();
     }

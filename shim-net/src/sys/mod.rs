@@ -21,6 +21,7 @@ use crate::stack::Stack;
 use crate::stack::buffer::Scatter;
 use crate::stack::readiness::{Edges, Events};
 
+pub(crate) mod interfaces;
 pub(crate) mod op;
 pub mod reactor;
 

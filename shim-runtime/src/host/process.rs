@@ -128,14 +128,26 @@ fn fix_addresses() -> bool {
     }
 }
 
+/// aws-lc, BoringSSL and OpenSSL ask this variable which instructions they may use. They look before any run begins.
+const CAPABILITIES: &str = "OPENSSL_ia32cap";
+/// All that the processor has but RDRAND, which no seed rules.
+const NO_RDRAND: &str = "~0x4000000000000000";
+
 /// Runs before `main`: hash maps seed themselves from addresses (foldhash, ahash), so a binary that was
-/// loaded at random addresses starts itself once more without.
+/// loaded at random addresses starts itself once more without. So does one whose cryptography would ask the processor for
+/// random numbers.
 extern "C" fn before_main() {
-    if !is_main_program() || addresses_are_fixed() || std::env::var_os("SIM_KEEP_ASLR").is_some() {
+    if !is_main_program() || std::env::var_os("SIM_KEEP_ASLR").is_some() {
         return;
     }
-    if !fix_addresses() || !addresses_are_fixed() {
+    let hides_rdrand = cfg!(target_arch = "x86_64") && std::env::var_os(CAPABILITIES).is_none();
+    let fixes_addresses = !addresses_are_fixed() && fix_addresses() && addresses_are_fixed();
+    if !hides_rdrand && !fixes_addresses {
         return;
+    }
+    if hides_rdrand {
+        // SAFETY: no other thread exists before `main`.
+        unsafe { std::env::set_var(CAPABILITIES, NO_RDRAND) };
     }
     let Ok(path) = std::fs::read_link("/proc/self/exe") else { return };
     let to_c = |text: OsString| CString::new(text.into_vec()).ok();

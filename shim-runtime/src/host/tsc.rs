@@ -1,11 +1,40 @@
 //! The time-stamp counter: `rdtsc` and `rdtscp` are answered from the virtual clock.
 //!
-//! Owns the switch that makes the instruction trap on a run's threads, and the handler that answers it. Must
-//! not answer for any other fault: those go where they went before. Invariant: one tick is one nanosecond
-//! of virtual time.
+//! Owns the switch that makes the instruction trap on a run's threads, the handler that answers it, and what it
+//! answers. Must not answer for any other fault: those go where they went before. Invariant: one tick is one
+//! nanosecond of virtual time, give or take the noise, and no two reads are equal.
 //!
 //! quanta (governor, moka, metrics) calibrates itself against the counter, and never returns from that on a
-//! clock that stands still between two reads.
+//! clock that stands still between two reads. jitterentropy (aws-lc) looks for differences in how long its own
+//! work takes, and ends the process where there are none: so the counter has a little noise, which the seed chooses.
+
+/// A read is up to this many nanoseconds late.
+const MOST_NOISE_NS: u64 = 15;
+
+/// What the counter showed, and what it will show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counter {
+    last: u64,
+    noise: u64,
+}
+
+impl Counter {
+    pub(crate) fn new(seed: u64) -> Counter {
+        // A generator of this kind must not begin with zero.
+        Counter { last: 0, noise: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
+    }
+
+    /// The counter at a time in nanoseconds.
+    pub(crate) fn read(&mut self, now_ns: u64) -> u64 {
+        // Marsaglia's xorshift: what matters is that the differences differ, not that nobody can foretell them.
+        self.noise ^= self.noise << 13;
+        self.noise ^= self.noise >> 7;
+        self.noise ^= self.noise << 17;
+        self.last =
+            now_ns.saturating_add((self.noise >> 32) & MOST_NOISE_NS).max(self.last.saturating_add(1));
+        self.last
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 mod trap {
@@ -66,7 +95,13 @@ mod trap {
             [0x0f, 0x01] if unsafe { at.add(2).read() } == 0xf9 => 3,
             _ => return give_back(),
         };
-        let ticks = context::try_with_run(|shared| shared.monotonic_base_ns + clock::read(shared).nanos());
+        let ticks = context::try_with_run(|shared| {
+            let now_ns = shared.monotonic_base_ns + clock::read(shared).nanos();
+            let mut counter = shared.counter.get();
+            let ticks = counter.read(now_ns);
+            shared.counter.set(counter);
+            ticks
+        });
         let ticks = ticks.unwrap_or(0);
         registers[libc::REG_RAX as usize] = (ticks & 0xffff_ffff) as i64;
         registers[libc::REG_RDX as usize] = (ticks >> 32) as i64;
@@ -95,4 +130,30 @@ pub(crate) fn begin() {
 pub(crate) fn end() {
     #[cfg(target_arch = "x86_64")]
     trap::set(false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_rises_with_noise_and_never_runs_away() {
+        for seed in [0, 1, 7, u64::MAX] {
+            let (mut counter, mut again) = (Counter::new(seed), Counter::new(seed));
+            let (mut last, mut differences) = (0, std::collections::BTreeSet::new());
+            for read in 1..=1000_u64 {
+                let now_ns = 1_000_000 + read * 1000;
+                let ticks = counter.read(now_ns);
+                assert!((now_ns..=now_ns + MOST_NOISE_NS).contains(&ticks), "seed {seed}");
+                assert_eq!(ticks, again.read(now_ns));
+                differences.insert(ticks - last);
+                last = ticks;
+            }
+            assert!(differences.len() > 16, "seed {seed}: {differences:?}");
+            // A clock that stands still.
+            let standing: Vec<u64> = (0..64).map(|_| counter.read(1_000_000_000)).collect();
+            assert!(standing.windows(2).all(|two| two[0] < two[1]));
+            assert!(standing[63] < 1_000_000_000 + 64 + MOST_NOISE_NS);
+        }
+    }
 }
