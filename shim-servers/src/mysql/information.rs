@@ -218,11 +218,11 @@ impl View {
             format!("({})", values.join(", "))
         };
         let rows: Vec<String> = self.rows.iter().map(row).collect();
-        let names = self.columns.iter().enumerate();
         let text = if rows.is_empty() {
-            let names: Vec<String> = names.map(|(_, name)| format!("NULL AS {name}")).collect();
+            let names: Vec<String> = self.columns.iter().map(|name| format!("NULL AS {name}")).collect();
             format!("SELECT {} LIMIT 0", names.join(", "))
         } else {
+            let names = self.columns.iter().enumerate();
             let names: Vec<String> = names.map(|(at, name)| format!("column{} AS {name}", at + 1)).collect();
             format!("SELECT {} FROM (VALUES {})", names.join(", "), rows.join(", "))
         };

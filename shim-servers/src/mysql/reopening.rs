@@ -1,4 +1,4 @@
-//! A session's beginnings after its first: a reset, another user, another database.
+//! A session's beginnings after its first: a reset, another user, another database; databases that come and go.
 //!
 //! Owns what outlives them. Must not know the wire. Invariant: after a reset nothing of what the client did before is left
 //! but what was committed, and the connection's number is the same.
@@ -80,5 +80,29 @@ impl Session {
             return Err(MyError::unsupported(what));
         }
         self.reopen(&database).await
+    }
+
+    /// CREATE DATABASE
+    pub(super) async fn create_database(&mut self, name: &str, if_not_exists: bool) -> Result<()> {
+        if self.cluster.database(name).is_none() {
+            let made = self.cluster.create_database(name).await;
+            made.map_err(|error| self.failure(&error, false))?;
+        } else if !if_not_exists {
+            let message = format!("Can't create database '{name}'; database exists");
+            return Err(MyError::new(ErrorKind::ER_DB_CREATE_EXISTS, message));
+        }
+        Ok(())
+    }
+
+    /// DROP DATABASE
+    pub(super) async fn drop_database(&mut self, name: &str, if_exists: bool) -> Result<()> {
+        if self.cluster.database(name).is_some() {
+            let gone = self.cluster.drop_database(name).await;
+            gone.map_err(|error| self.failure(&error, false))?;
+        } else if !if_exists {
+            let message = format!("Can't drop database '{name}'; database doesn't exist");
+            return Err(MyError::new(ErrorKind::ER_DB_DROP_EXISTS, message));
+        }
+        Ok(())
     }
 }

@@ -96,6 +96,11 @@ pub(super) fn plain_name(name: &ObjectName, database: &str) -> Result<String, My
 }
 
 impl Rewriter<'_> {
+    /// Whether columns may be named with this schema.
+    fn is_here(&self, schema: &str) -> bool {
+        [self.database, information::SCHEMA].iter().any(|own| own.eq_ignore_ascii_case(schema))
+    }
+
     fn refuse<T>(&mut self, error: MyError) -> Option<T> {
         self.refused.get_or_insert(error);
         None
@@ -345,10 +350,7 @@ impl Rewriter<'_> {
             Expr::RLike { .. } => self.refuse(MyError::unsupported("REGEXP")),
             Expr::MatchAgainst { .. } => self.refuse(MyError::unsupported("MATCH")),
             Expr::CompoundIdentifier(parts) if parts.len() == 3 => {
-                let schema = &parts[0].value;
-                if !schema.eq_ignore_ascii_case(self.database)
-                    && !schema.eq_ignore_ascii_case(information::SCHEMA)
-                {
+                if !self.is_here(&parts[0].value) {
                     return self.refuse(MyError::unsupported("a column of another database"));
                 }
                 Some(Expr::CompoundIdentifier(quoted(&parts[1..])))

@@ -275,23 +275,9 @@ impl Session {
             }
             Plan::Use(name) => self.use_database(&name).await?,
             Plan::CreateDatabase { name, if_not_exists } => {
-                if self.cluster.database(&name).is_none() {
-                    let made = self.cluster.create_database(&name).await;
-                    made.map_err(|error| self.failure(&error, false))?;
-                } else if !if_not_exists {
-                    let message = format!("Can't create database '{name}'; database exists");
-                    return Err(MyError::new(ErrorKind::ER_DB_CREATE_EXISTS, message));
-                }
+                self.create_database(&name, if_not_exists).await?;
             }
-            Plan::DropDatabase { name, if_exists } => {
-                if self.cluster.database(&name).is_some() {
-                    let gone = self.cluster.drop_database(&name).await;
-                    gone.map_err(|error| self.failure(&error, false))?;
-                } else if !if_exists {
-                    let message = format!("Can't drop database '{name}'; database doesn't exist");
-                    return Err(MyError::new(ErrorKind::ER_DB_DROP_EXISTS, message));
-                }
-            }
+            Plan::DropDatabase { name, if_exists } => self.drop_database(&name, if_exists).await?,
             Plan::ShowDatabases => {
                 let names = self.cluster.names().into_iter().map(|name| vec![Some(name)]).collect();
                 return Ok(rows(&["Database"], names));

@@ -19,6 +19,7 @@ async fn connected(url: &str) -> Conn {
     Conn::from_url(url).await.expect("the server lets us in")
 }
 
+#[expect(clippy::disallowed_types, reason = "the library's macro makes a map, which is only asked")]
 async fn with_accounts(url: &str) -> Conn {
     let mut conn = connected(url).await;
     let table = "CREATE TABLE accounts (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, owner VARCHAR(30) NOT NULL UNIQUE, \
@@ -213,6 +214,16 @@ async fn values_of_all_types_come_back() {
     assert_eq!(texts, ["-26:03:04.500", "2024-02-29 01:02:03.456789", "1", "1.5"]);
     let nulls: Row = conn.exec_first("SELECT * FROM t WHERE id = 2", ()).await.expect("ok").expect("a row");
     assert!(nulls.unwrap().into_iter().skip(1).all(|value| value == Value::NULL));
+}
+
+#[tokio::test]
+async fn days_and_points_in_time_compare() {
+    let url = database_or_skip!();
+    let mut conn = connected(&url).await;
+    conn.query_drop("CREATE TABLE t (id INT, j DATE, l DATETIME(6))").await.expect("a table");
+    let day = NaiveDate::from_ymd_opt(2024, 2, 29).expect("a day");
+    let at = day.and_hms_micro_opt(1, 2, 3, 456_789).expect("a time");
+    conn.exec_drop("INSERT INTO t VALUES (1, ?, ?)", (day, at)).await.expect("a row");
     let found: Option<i32> = conn
         .exec_first(
             "SELECT id FROM t WHERE l > ? AND l < ? AND j = ?",
