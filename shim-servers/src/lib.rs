@@ -36,6 +36,17 @@
 //! Rows without ORDER BY come in SQLite's order. DETAIL of NOT NULL and CHECK violations is absent. `COMMENT`, `ANALYZE`, `VACUUM` do nothing.
 //! A long statement takes virtual time in proportion to the steps of SQLite's machine.
 
+//!
+//! # Beside sqlx 0.8 and sea-orm 1
+//! The facade of sqlx 0.8 names its SQLite driver together with features such as `chrono` or `migrate`, and so does sea-orm 1. Cargo refuses a graph with
+//! two packages that link to SQLite, also where one is never built. The folder `sqlx-sqlite` beside this crate's sources is an empty
+//! package in that driver's place, for a project that does not use it:
+//!
+//! ```toml
+//! [patch.crates-io]
+//! sqlx-sqlite = { path = "…/shim-servers/sqlx-sqlite" }
+//! ```
+
 pub mod engine;
 pub mod mysql;
 pub mod postgres;

@@ -228,7 +228,15 @@ impl Cluster {
     ) -> Result<Session> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::new(Shared::new(id, secret, Arc::clone(database), user));
-        let (path, durable, own) = (database.path.clone(), database.durable, Arc::clone(&shared));
+        let connection = self.open_for(&shared).await?;
+        self.backends.insert(&shared);
+        Ok(Session::new(Arc::clone(self), shared, connection))
+    }
+
+    /// A connection of SQLite's to the database of a session.
+    pub(crate) async fn open_for(&self, shared: &Arc<Shared>) -> Result<Connection> {
+        let (path, durable, own) =
+            (shared.database.path.clone(), shared.database.durable, Arc::clone(shared));
         let connection = spawn_blocking(move || {
             let connection = connect(&path, durable)?;
             functions::register(&connection, &own)?;
@@ -237,8 +245,7 @@ impl Cluster {
         });
         let connection = connection.await.map_err(SqlError::internal)?.map_err(SqlError::internal)?;
         shared.set_interrupt(connection.get_interrupt_handle());
-        self.backends.insert(&shared);
-        Ok(Session::new(Arc::clone(self), shared, connection))
+        Ok(connection)
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut BTreeMap<String, Arc<Database>>) -> R) -> R {

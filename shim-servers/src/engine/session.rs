@@ -7,6 +7,7 @@ mod changing;
 mod ending;
 mod entering;
 mod jobs;
+mod reopening;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -35,14 +35,33 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Resul
             let (names, values) = (names.join(", "), values.join(", "));
             let (from, to) = (quote(old), quote(&scratch));
             connection.execute_batch(&format!("INSERT INTO {to} ({names}) SELECT {values} FROM {from}"))?;
-            connection.execute_batch(&format!(
-                "DROP TABLE {from}; ALTER TABLE {to} RENAME TO {}",
-                quote(&new.name)
-            ))?;
+            connection.execute_batch(&format!("DROP TABLE {from}; ALTER TABLE {to} RENAME TO {from}"))?;
             connection.execute_batch("PRAGMA legacy_alter_table = OFF")?;
-            indexes(connection, new)?;
             schema::forget(connection, old, new.is_temporary)?;
-            schema::save(connection, new)?;
+            if new.name == *old {
+                schema::save(connection, new)?;
+            } else {
+                rename(connection, old, new)?;
+            }
+            indexes(connection, new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a table its new name, also where keys of others refer to it.
+fn rename(connection: &Connection, old: &str, new: &Table) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("ALTER TABLE {} RENAME TO {}", quote(old), quote(&new.name)))?;
+    let mut all = schema::load(connection)?;
+    all.insert(new.name.clone(), new.clone());
+    for table in all.values_mut() {
+        let mut is_changed = table.name == new.name;
+        for key in table.foreign_keys.iter_mut().filter(|key| key.table == old) {
+            key.table.clone_from(&new.name);
+            is_changed = true;
+        }
+        if is_changed {
+            schema::save(connection, table)?;
         }
     }
     Ok(())

@@ -5,14 +5,14 @@
 
 use sqlparser::ast::{
     AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr, IndexColumn, ObjectName,
-    ReferentialAction, RenameTableNameKind, TableConstraint,
+    ReferentialAction, RenameTable, RenameTableNameKind, TableConstraint,
 };
 
 use super::error::{MyError, Result};
+use super::numbers::ErrorKind;
 use super::rewrite::{plain_name, rewrite};
 use super::schema::{Column, ForeignKey, Table, Tables, UniqueKey};
 use super::types::{ColumnType, Kind};
-use opensrv_mysql::ErrorKind;
 
 /// What a definition does.
 #[derive(Debug)]
@@ -351,6 +351,13 @@ impl Reader<'_> {
             }
         }
         Ok(Change::Rebuild { old, new: Box::new(table), columns })
+    }
+
+    /// RENAME TABLE
+    pub(super) fn rename_table(&self, renames: &[RenameTable]) -> Result<Change> {
+        let [only] = renames else { return Err(MyError::unsupported("RENAME TABLE of several tables")) };
+        let table_name = RenameTableNameKind::To(only.new_name.clone());
+        self.alter_table(&only.old_name, &[AlterTableOperation::RenameTable { table_name }])
     }
 
     fn add_column(

@@ -3,7 +3,7 @@
 //! Owns what happens to values on their way into a table: types, AUTO_INCREMENT, defaults. Must not run anything.
 //! Invariant: every value that is stored has passed `my_store` with its column's type.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, OnInsert, SetExpr, TableFactor,
     TableObject, Update,
@@ -17,6 +17,8 @@ use super::schema::{Column, Table, Tables, quote};
 pub(super) struct Writer<'a> {
     pub(super) database: &'a str,
     pub(super) tables: &'a Tables,
+    /// Whether an UPDATE counts the rows that it found, and not those that it changed.
+    pub(super) counts_found: bool,
     pub(super) pipes_are_concat: bool,
 }
 
@@ -165,6 +167,7 @@ impl Writer<'_> {
             return Ok(String::new());
         };
         let mut parts = Vec::new();
+        let mut changes = Vec::new();
         for assignment in assignments {
             let name = target(assignment)?;
             let column = self.column(table, &name)?;
@@ -175,8 +178,16 @@ impl Writer<'_> {
             }
             // A number that is kept is not one that is given.
             let kept = Column { is_auto_increment: false, ..column.clone() };
-            parts.push(format!("{} = {}", quote(&column.name), stored(table, &kept, &value)));
+            let (name, value) = (quote(&column.name), stored(table, &kept, &value));
+            changes.push(format!("{name} IS NOT {value} COLLATE BINARY"));
+            parts.push((name, value));
         }
+        // SQLite does not tell which rows were there already.
+        let id = table.auto_column().map_or("NULL".to_owned(), |column| quote(&column.name));
+        if let Some((_, value)) = parts.first_mut() {
+            *value = format!("my_updated({value}, {id}, {})", changes.join(" OR "));
+        }
+        let parts: Vec<String> = parts.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         Ok(format!(" ON CONFLICT DO UPDATE SET {}", parts.join(", ")))
     }
 
@@ -192,13 +203,16 @@ impl Writer<'_> {
         let alias = alias.as_ref().map(|alias| alias.name.value.clone());
         let mut parts = Vec::new();
         let mut assigned = Vec::new();
+        let mut changes = Vec::new();
         for assignment in &mut update.assignments {
             let name = target(assignment)?;
             let column = self.column(table, &name)?;
             let kept = Column { is_auto_increment: false, ..column.clone() };
             let is_default = assignment.value.to_string().eq_ignore_ascii_case("default");
             let value = if is_default { self.default(column)? } else { self.text(&mut assignment.value)? };
-            parts.push(format!("{} = {}", quote(&column.name), stored(table, &kept, &value)));
+            let (name, value) = (quote(&column.name), stored(table, &kept, &value));
+            changes.push(format!("{name} IS NOT {value} COLLATE BINARY"));
+            parts.push(format!("{name} = {value}"));
             assigned.push(column.name.clone());
         }
         for column in table.columns.iter().filter(|column| !assigned.contains(&column.name)) {
@@ -206,13 +220,18 @@ impl Writer<'_> {
                 parts.push(format!("{} = {}", quote(&column.name), stored(table, column, on_update)));
             }
         }
-        let rest = self.rows_of(
+        let mut rest = self.rows_of(
             table,
             alias.as_deref(),
             &mut update.selection,
             &mut update.order_by,
             &mut update.limit,
         )?;
+        if !self.counts_found {
+            // As MySQL does, a row that would stay as it is is left alone.
+            let word = if rest.is_empty() { "WHERE" } else { "AND" };
+            rest = format!("{rest} {word} ({})", changes.join(" OR "));
+        }
         let shown = alias.map_or(String::new(), |alias| format!(" AS {}", quote(&alias)));
         let sql = format!("UPDATE {}{shown} SET {}{rest}", quote(&table.name), parts.join(", "));
         Ok((sql, table.name.clone()))
@@ -250,7 +269,7 @@ impl Writer<'_> {
         limit: &mut Option<Expr>,
     ) -> Result<String> {
         let condition = match selection {
-            Some(selection) => format!(" WHERE {}", self.text(selection)?),
+            Some(selection) => format!(" WHERE ({})", self.text(selection)?),
             None => String::new(),
         };
         let Some(limit) = limit else { return Ok(condition) };

@@ -3,7 +3,7 @@
 //! Owns [`MyError`] and the way from the engine's conditions and SQLite's words to MySQL's numbers and texts. Must not
 //! run SQL. Invariant: every failure has a number of MySQL's.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
 
 use super::schema::Tables;
 use super::types::Refusal;
@@ -49,7 +49,7 @@ impl MyError {
     }
 
     pub(super) fn of_refusal((number, message): Refusal) -> MyError {
-        MyError::new(kind_of(number), message)
+        MyError::new(ErrorKind(number), message)
     }
 
     /// What the engine says, about a statement in `database`.
@@ -74,7 +74,7 @@ impl MyError {
             ),
             Condition::CheckViolation => {
                 let name = message.rsplit('"').nth(1).unwrap_or("?");
-                (kind_of(3819), format!("Check constraint '{name}' is violated."))
+                (ErrorKind::ER_CHECK_CONSTRAINT_VIOLATED, format!("Check constraint '{name}' is violated."))
             }
             Condition::SerializationFailure | Condition::DeadlockDetected => (
                 ErrorKind::ER_LOCK_DEADLOCK,
@@ -85,7 +85,7 @@ impl MyError {
                 "Lock wait timeout exceeded; try restarting transaction".to_owned(),
             ),
             Condition::LockNotAvailable => (
-                kind_of(3572),
+                ErrorKind::ER_LOCK_NOWAIT,
                 "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set."
                     .to_owned(),
             ),
@@ -94,7 +94,7 @@ impl MyError {
                 "Cannot execute statement in a READ ONLY transaction.".to_owned(),
             ),
             Condition::QueryCanceled if message.contains("timeout") => (
-                kind_of(3024),
+                ErrorKind::ER_QUERY_TIMEOUT,
                 "Query execution was interrupted, maximum statement execution time exceeded".to_owned(),
             ),
             Condition::QueryCanceled => {
@@ -114,11 +114,6 @@ impl MyError {
         };
         MyError { kind, message: text, is_fatal: error.fields.fatal }
     }
-}
-
-/// The library's name of a number. Its list ends before 2000; newer numbers arrive as 1105, with their own words.
-fn kind_of(number: u16) -> ErrorKind {
-    if number < 1_863 { ErrorKind::from(number) } else { ErrorKind::ER_UNKNOWN_ERROR }
 }
 
 /// What SQLite found when it compiled the statement.

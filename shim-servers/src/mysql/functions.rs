@@ -12,7 +12,7 @@ use rusqlite::types::ValueRef;
 
 use super::error::through_sqlite;
 use super::temporal;
-use super::types::{ColumnType, Refusal, rounded};
+use super::types::{ColumnType, Refusal, rounded, spaced};
 use crate::engine::Value;
 
 /// What functions of a session read and write.
@@ -23,14 +23,60 @@ pub(super) struct SessionState {
     pub(super) database: String,
     /// When the statement began: microseconds since 1970.
     pub(super) statement_us: i64,
-    /// What AUTO_INCREMENT gave first in the statement that runs.
-    pub(super) first_generated: Option<i64>,
+    /// What the statement that runs did.
+    pub(super) done: Done,
     /// What `LAST_INSERT_ID()` says.
     pub(super) last_insert_id: i64,
     /// What `ROW_COUNT()` says.
     pub(super) row_count: i64,
     /// The names of its temporary tables.
     pub(super) temporary: std::collections::BTreeSet<String>,
+}
+
+/// What a statement did beside what SQLite counts.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// What AUTO_INCREMENT gave first, and what for the row at hand.
+    first_generated: Option<i64>,
+    generated: Option<i64>,
+    /// What `LAST_INSERT_ID(…)` was told.
+    told: Option<i64>,
+    /// Rows that were there already: those that `ON DUPLICATE KEY UPDATE` changed, and those that stayed as they were.
+    updated: u64,
+    same: u64,
+    /// The number of the last one that was changed.
+    updated_id: Option<i64>,
+}
+
+impl Done {
+    /// The row at hand is there already.
+    fn update(&mut self, id: Option<i64>, is_changed: bool) {
+        if self.generated.is_some() && self.generated == self.first_generated {
+            self.first_generated = None;
+        }
+        if is_changed {
+            self.updated += 1;
+            self.updated_id = id;
+        } else {
+            self.same += 1;
+        }
+    }
+
+    /// What MySQL counts where SQLite has changed so many rows.
+    pub(super) fn affected(&self, changed: u64, counts_found: bool) -> u64 {
+        let inserted = changed.saturating_sub(self.updated + self.same);
+        inserted + self.updated * 2 + if counts_found { self.same } else { 0 }
+    }
+
+    /// What `LAST_INSERT_ID()` will say, if another than before.
+    pub(super) fn last_insert_id(&self) -> Option<i64> {
+        self.first_generated.or(self.told)
+    }
+
+    /// The number that the client is told.
+    pub(super) fn number(&self) -> Option<i64> {
+        self.last_insert_id().or(self.updated_id)
+    }
 }
 
 /// A session's state, shared with its functions.
@@ -225,6 +271,11 @@ const STRICT: &[(&str, usize, Pure)] = &[
         let at = DateTime::from_timestamp_micros(micros);
         Ok(at.map_or(Value::Null, |at| Value::Text(temporal::stored(at.naive_utc()))))
     }),
+    ("my_json", 1, |a| {
+        let text = text(&a[0]);
+        let parsed: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+        Ok(Value::Text(parsed.map_or(text, |json| spaced(&json))))
+    }),
     ("my_json_unquote", 1, |a| {
         let text = text(&a[0]);
         let unquoted = serde_json::from_str::<String>(&text).ok().filter(|_| text.starts_with('"'));
@@ -248,6 +299,7 @@ pub(super) fn register(
 ) -> rusqlite::Result<()> {
     let pure =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_collation("moment", temporal::order)?;
     for (name, count, function) in STRICT {
         connection.create_scalar_function(*name, *count as i32, pure, move |context| {
             let arguments = arguments(context);
@@ -277,10 +329,20 @@ pub(super) fn register(
         let given = if arguments[1] == Value::Null { None } else { Some(whole(&arguments[1])) };
         let table = with(&own, |state| state.counter(&text(&arguments[0])));
         let number = counters.number(&table, given, whole(&arguments[2]));
-        if given.is_none_or(|given| given == 0) {
-            with(&own, |state| state.first_generated.get_or_insert(number).to_owned());
-        }
+        let is_generated = given.is_none_or(|given| given == 0);
+        with(&own, |state| {
+            state.done.generated = is_generated.then_some(number);
+            state.done.first_generated = state.done.first_generated.or(state.done.generated);
+        });
         Ok(Value::Integer(number))
+    })?;
+    // my_updated(value, number of the row, whether it changes)
+    let own = Arc::clone(state);
+    connection.create_scalar_function("my_updated", 3, plain, move |context| {
+        let arguments = arguments(context);
+        let id = if let Value::Integer(id) = arguments[1] { Some(id) } else { None };
+        with(&own, |state| state.done.update(id, whole(&arguments[2]) != 0));
+        Ok(arguments[0].clone())
     })?;
     register_session(connection, state, plain)
 }
@@ -300,7 +362,7 @@ const SESSION: &[(&str, Read)] = &[
     ("my_last_insert_id", |state, a| {
         if let Some(value) = a.first() {
             state.last_insert_id = whole(value);
-            state.first_generated = Some(state.last_insert_id);
+            state.done.told = Some(state.last_insert_id);
         }
         Value::Integer(state.last_insert_id)
     }),

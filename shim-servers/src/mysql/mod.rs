@@ -1,13 +1,18 @@
-//! A MySQL server: opensrv-mysql's protocol over the SQL engine.
+//! A MySQL server: its protocol, in mysql_common's definitions, over the SQL engine.
 //!
 //! Owns [`MySql`]: users, limits, the listener, its connections. Must not know SQL. Invariant: a connection that ends,
 //! however it ends, has rolled back what it did not commit.
 //!
 //! # What SQL it does not speak
 //! Views, triggers, stored programs, partitions, `CREATE TABLE … AS`, `UPDATE` and `DELETE` of several
-//! tables, `WITH` before a change, `SET GLOBAL`, `REGEXP`, `MATCH`, `LOCK TABLES`, `EXPLAIN`, `information_schema`, user management,
-//! `USE` of another database than the connection's, time zones other than UTC, spatial types, `BIT` and `SET`: each is
-//! refused with error 1235 or 1064.
+//! tables, `WITH` before a change, `SET GLOBAL`, `REGEXP`, `MATCH`, `LOCK TABLES`, `LOAD DATA`, `EXPLAIN`, user management, `RENAME TABLE` of several tables,
+//! `USE` of another database in a transaction or with temporary tables, names of tables in another database, time zones other than UTC, spatial types, `BIT`
+//! and `SET`: each is refused with error 1235 or 1064. `information_schema` has `TABLES`, `COLUMNS`, `STATISTICS`, `TABLE_CONSTRAINTS` and `KEY_COLUMN_USAGE`,
+//! of the session's own database, and the columns of them that clients were seen to ask for; another view is 1235, another column 1054.
+//!
+//! # What of the protocol it does not speak
+//! Compression, cursors (all rows of a statement come at once), `LOCAL INFILE`, replication, `mysql_native_password`'s successors (a client
+//! is asked to switch), and old commands such as `COM_FIELD_LIST` and `COM_STATISTICS`, which are answered with error 1047.
 //!
 //! What differs from MySQL:
 //! * One transaction writes, or locks rows (`FOR UPDATE`, `FOR SHARE`), at a time; the others wait for it, in order, for `innodb_lock_wait_timeout` seconds. So rows
@@ -18,9 +23,11 @@
 //! * Arithmetic and aggregates of `DECIMAL` are done in binary floating point, and are `DOUBLE`.
 //! * `BIGINT UNSIGNED` ends at 2⁶³ − 1.
 //! * Numbers of `AUTO_INCREMENT` that were rolled back may be given again after a restart.
-//! * `ON DUPLICATE KEY UPDATE` and `REPLACE` count one row for each row that was given.
-//! * Errors that came after MySQL 5.7 (such as 3819, a broken `CHECK`) arrive with the number 1105 and their own words, and
-//!   the value is left out of "Duplicate entry".
+//! * `REPLACE` counts one row for each row that was given.
+//! * The value is left out of "Duplicate entry".
+//! * A column of a result that has no alias and is no plain column is called as SQLite would call it.
+//! * A client that names no database uses the server's first one.
+//! * `JSON_EXTRACT` and `->` are JSON where a query shows them, and plain values where they are compared, or selected from again.
 
 mod apply;
 mod connection;
@@ -28,18 +35,24 @@ mod ddl;
 mod dml;
 mod error;
 mod functions;
+mod information;
 mod isolation;
+mod json;
 mod locks;
 mod names;
+mod numbers;
 mod password;
 mod plan;
+mod reopening;
 mod result;
 mod rewrite;
 mod schema;
 mod session;
+mod sets;
 mod temporal;
 mod types;
 mod variables;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -49,18 +62,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use opensrv_mysql::{
-    AsyncMysqlIntermediary, IntermediaryOptions, plain_run_with_options, secure_run_with_options,
-};
+use mysql_common::constants::CapabilityFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls_025::rustls::ServerConfig;
-use tokio_rustls_025::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::engine::Cluster;
 use connection::Connection;
+use error::MyError;
 use functions::{Counters, SessionState};
+use numbers::ErrorKind;
 use session::Session;
+use wire::greeting::greet;
+use wire::{MAX_PACKET, Packets};
 
 /// What the server says that it is.
 pub(crate) const VERSION: &str = "8.0.36-shim";
@@ -228,26 +243,28 @@ impl MySql {
             ..SessionState::default()
         }));
         let session = Session::new(engine, counters, state, variables()).await;
-        let session = session.map_err(|error| io::Error::other(error.message))?;
+        let mut session = session.map_err(|error| io::Error::other(error.message))?;
         let shared = Arc::clone(session.shared());
         let salt = password::salt().map_err(io::Error::other)?;
-        let mut connection = Connection::new(session, id, salt, self.users.clone());
-        let (reader, mut writer) = tokio::io::split(stream);
-        let start = AsyncMysqlIntermediary::init_before_ssl(&mut connection, reader, &mut writer, &self.tls);
-        let (is_secure, parameters) = start.await?;
-        let options = IntermediaryOptions::default();
-        let spoken = async {
-            match (&self.tls, is_secure) {
-                (Some(tls), true) => {
-                    secure_run_with_options(connection, writer, options, Arc::clone(tls), parameters).await
-                }
-                _ => plain_run_with_options(connection, writer, options, parameters).await,
-            }
+        let client = stream.peer_addr()?.ip();
+        let packets = Packets::new(stream);
+        let greeted = tokio::select! {
+            greeted = greet(packets, id, &salt, self.tls.as_ref()) => greeted?,
+            () = shared.terminated() => return Ok(()),
         };
-        tokio::select! {
-            result = spoken => result,
-            () = shared.terminated() => Ok(()),
-        }
+        let (packets, capabilities, login) = greeted;
+        session.counts_found = capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS);
+        let connection = Connection {
+            packets,
+            session,
+            capabilities,
+            salt,
+            users: self.users.clone(),
+            client,
+            prepared: BTreeMap::new(),
+            last_statement: 0,
+        };
+        connection.serve(login).await
     }
 }
 
@@ -269,9 +286,7 @@ impl Drop for Counted {
 
 /// The first and only packet to one connection too many.
 fn too_many() -> Vec<u8> {
-    let mut body = vec![0xff];
-    body.extend_from_slice(&1040_u16.to_le_bytes());
-    body.extend_from_slice(b"#08004Too many connections");
+    let body = wire::answer::error(&MyError::new(ErrorKind::ER_CON_COUNT_ERROR, "Too many connections"));
     let mut packet = (body.len() as u32).to_le_bytes()[..3].to_vec();
     packet.push(0);
     packet.extend(body);
@@ -295,7 +310,7 @@ fn variables() -> BTreeMap<String, Option<String>> {
         ("innodb_lock_wait_timeout", "50"),
         ("interactive_timeout", "28800"),
         ("lower_case_table_names", "0"),
-        ("max_allowed_packet", "67108864"),
+        ("max_allowed_packet", &MAX_PACKET.to_string()),
         ("max_execution_time", "0"),
         ("net_write_timeout", "60"),
         ("sql_mode", sql_mode),
@@ -308,5 +323,7 @@ fn variables() -> BTreeMap<String, Option<String>> {
         ("version_comment", "shim-servers over SQLite"),
         ("wait_timeout", "28800"),
     ];
-    all.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
+    let all = all.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+    // It listens on no socket of its machine.
+    all.chain([("socket".to_owned(), None)]).collect()
 }

@@ -3,7 +3,7 @@
 //! Owns the list of statements that are understood. Must not run anything. Invariant: a statement that is not
 //! understood is refused by its name.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, NonBlock, ObjectType, Query, SelectItem, SetExpr,
     ShowStatementFilter, Statement, Use,
@@ -15,10 +15,13 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use super::ddl::{Change, Reader};
 use super::dml::Writer;
 use super::error::{MyError, Result};
+use super::information;
 use super::isolation::{self, Characteristics};
+use super::json;
 use super::rewrite::{plain_name, rewrite};
 use super::schema::{Table, Tables};
 use super::types::{ColumnType, Kind};
+use super::variables;
 use crate::engine::Access;
 
 /// What is to be done.
@@ -92,6 +95,8 @@ pub(super) enum Hint {
 pub(super) struct Planner<'a> {
     pub(super) database: &'a str,
     pub(super) tables: &'a Tables,
+    /// Whether an UPDATE counts the rows that it found, and not those that it changed.
+    pub(super) counts_found: bool,
     pub(super) pipes_are_concat: bool,
     /// The value of a variable, `@name` or a system variable, as text; `None` where there is none.
     pub(super) variable: &'a dyn Fn(&str) -> Option<Option<String>>,
@@ -125,7 +130,12 @@ impl Planner<'_> {
                             name = format!("{name}.{}", word.value);
                         }
                     }
-                    tokens.push(self.value_of(&name)?);
+                    let is_target = variables::is_target(&tokens);
+                    tokens.push(if is_target {
+                        Token::make_word(&name, None)
+                    } else {
+                        self.value_of(&name)?
+                    });
                 }
                 token => tokens.push(token),
             }
@@ -176,6 +186,7 @@ impl Planner<'_> {
                 return Ok(Plan::Rows(vec!["Level", "Code", "Message"], Vec::new()));
             }
             ["SHOW", "COUNT", ..] => return Err(MyError::unsupported("SHOW COUNT")),
+            ["LOAD", "DATA" | "XML", ..] => return Err(MyError::unsupported("LOAD DATA")),
             ["LOCK" | "UNLOCK", "TABLES", ..] => return Err(MyError::unsupported("LOCK TABLES")),
             _ => {}
         }
@@ -204,7 +215,12 @@ impl Planner<'_> {
     }
 
     fn writer(&self) -> Writer<'_> {
-        Writer { database: self.database, tables: self.tables, pipes_are_concat: self.pipes_are_concat }
+        Writer {
+            database: self.database,
+            tables: self.tables,
+            counts_found: self.counts_found,
+            pipes_are_concat: self.pipes_are_concat,
+        }
     }
 
     fn statement(&self, statement: Statement) -> Result<Plan> {
@@ -219,6 +235,7 @@ impl Planner<'_> {
             Statement::Delete(mut delete) => write(self.writer().delete(&mut delete)?, "DELETE"),
             Statement::CreateTable(create) => Plan::Change(reader.create_table(&create)?),
             Statement::CreateIndex(create) => Plan::Change(reader.create_index(&create)?),
+            Statement::RenameTable(renames) => Plan::Change(reader.rename_table(&renames)?),
             Statement::AlterTable(alter) => Plan::Change(reader.alter_table(&alter.name, &alter.operations)?),
             Statement::Drop { object_type: ObjectType::Table, names, if_exists, temporary, .. } => {
                 Plan::Change(reader.drop_tables(&names, if_exists, temporary)?)
@@ -310,10 +327,12 @@ impl Planner<'_> {
         if matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)) {
             return Err(MyError::unsupported("WITH before INSERT, UPDATE or DELETE"));
         }
+        information::insert_views(&mut query, self.database, self.tables);
         if let Some(missing) = self.missing_table(&query) {
             return Err(MyError::no_table(self.database, &missing));
         }
         let hints = self.hints(&query);
+        json::show(&mut query.body);
         rewrite(&mut query, self.database, self.pipes_are_concat)?;
         Ok(Run { sql: query.to_string(), access, command: "SELECT", returns_rows: true, table: None, hints })
     }
@@ -444,17 +463,22 @@ fn write((sql, table): (String, String), command: &'static str) -> Plan {
     })
 }
 
+/// What `SHOW COLUMNS` says of the keys that a column is in.
+pub(super) fn key_of(table: &Table, column: &super::schema::Column) -> &'static str {
+    let of = |key: &&super::schema::UniqueKey| key.columns.first() == Some(&column.name);
+    match table.keys.iter().find(of) {
+        Some(key) if key.name == "PRIMARY" => "PRI",
+        Some(key) if key.columns.len() == 1 => "UNI",
+        Some(_) => "MUL",
+        None if table.plain_indexes().any(|(_, columns)| columns.first() == Some(&column.name)) => "MUL",
+        None => "",
+    }
+}
+
 /// SHOW COLUMNS, DESCRIBE
 fn columns(table: &Table) -> Plan {
     let row = |column: &super::schema::Column| {
-        let of = |key: &&super::schema::UniqueKey| key.columns.first() == Some(&column.name);
-        let key = match table.keys.iter().find(of) {
-            Some(key) if key.name == "PRIMARY" => "PRI",
-            Some(key) if key.columns.len() == 1 => "UNI",
-            Some(_) => "MUL",
-            None if table.indexes.iter().any(|(_, columns)| columns.first() == Some(&column.name)) => "MUL",
-            None => "",
-        };
+        let key = key_of(table, column);
         let default = column.default.as_ref().map(|default| default.trim_matches('\'').to_owned());
         let extra = if column.is_auto_increment { "auto_increment" } else { "" };
         vec![

@@ -19,7 +19,9 @@ pub(super) fn typed(
     hints: &[Option<Hint>],
 ) -> Vec<ResultColumn> {
     let has_all = hints.len() == columns.len();
-    for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| column.wire.table.is_empty()) {
+    for (at, column) in
+        columns.iter_mut().enumerate().filter(|(_, column)| column.wire.table_ref().is_empty())
+    {
         let Some(value) = rows.iter().map(|row| &row[at]).find(|value| **value != Value::Null) else {
             continue;
         };
@@ -40,7 +42,7 @@ pub(super) fn typed(
             None if is_real => ColumnType::of_value(&Value::Real(0.0)),
             None => ColumnType::of_value(value),
         };
-        column.wire = column.ty.column("", &column.wire.column.clone(), false);
+        column.wire = column.ty.column("", &column.wire.name_str(), false);
     }
     columns
 }

@@ -12,7 +12,10 @@ use sqlparser::ast::{
 };
 
 use super::error::MyError;
+use super::information;
+use super::json;
 use super::names::{PARTS, RENAMED, SAME};
+use super::sets::flatten;
 
 /// Rewrites everything below it.
 pub(super) struct Rewriter<'a> {
@@ -85,7 +88,7 @@ pub(super) fn plain_name(name: &ObjectName, database: &str) -> Result<String, My
     match parts[..] {
         [table] => Ok(table.to_owned()),
         [schema, table] if schema.eq_ignore_ascii_case(database) => Ok(table.to_owned()),
-        [schema, _] if schema.eq_ignore_ascii_case("information_schema") => {
+        [schema, _] if schema.eq_ignore_ascii_case(information::SCHEMA) => {
             Err(MyError::unsupported(format!("this use of {name}")))
         }
         _ => Err(MyError::unsupported(format!("the name {name} in another database"))),
@@ -93,6 +96,11 @@ pub(super) fn plain_name(name: &ObjectName, database: &str) -> Result<String, My
 }
 
 impl Rewriter<'_> {
+    /// Whether columns may be named with this schema.
+    fn is_here(&self, schema: &str) -> bool {
+        [self.database, information::SCHEMA].iter().any(|own| own.eq_ignore_ascii_case(schema))
+    }
+
     fn refuse<T>(&mut self, error: MyError) -> Option<T> {
         self.refused.get_or_insert(error);
         None
@@ -113,6 +121,12 @@ impl Rewriter<'_> {
         if SAME.contains(&upper.as_str()) {
             return None;
         }
+        if upper == json::SHOWN {
+            let [document, path] = <[Expr; 2]>::try_from(plain_arguments(function)?).ok()?;
+            let (left, right) = (Box::new(document), Box::new(path));
+            let shown = Expr::BinaryOp { left, op: BinaryOperator::Arrow, right };
+            return Some(call("my_json", vec![Expr::Nested(Box::new(shown))]));
+        }
         if let Some((_, own)) = RENAMED.iter().find(|(theirs, _)| *theirs == upper) {
             function.name = name(own);
             if function.args == FunctionArguments::None {
@@ -130,7 +144,7 @@ impl Rewriter<'_> {
             | "SUBDATE" | "TIMESTAMPDIFF" | "TIMESTAMPADD" => plain_arguments(function)?,
             _ => {
                 let message = format!("FUNCTION {}.{} does not exist", self.database, function.name);
-                return self.refuse(MyError::new(opensrv_mysql::ErrorKind::ER_SP_DOES_NOT_EXIST, message));
+                return self.refuse(MyError::new(super::numbers::ErrorKind::ER_SP_DOES_NOT_EXIST, message));
             }
         };
         self.with_arguments(&upper, arguments)
@@ -169,7 +183,7 @@ impl Rewriter<'_> {
             _ => {
                 let message = format!("Incorrect parameter count in the call to native function '{upper}'");
                 self.refuse(MyError::new(
-                    opensrv_mysql::ErrorKind::ER_WRONG_PARAMCOUNT_TO_NATIVE_FCT,
+                    super::numbers::ErrorKind::ER_WRONG_PARAMCOUNT_TO_NATIVE_FCT,
                     message,
                 ))
             }
@@ -249,6 +263,7 @@ impl Rewriter<'_> {
                 **right = Expr::Collate { expr, collation };
                 None
             }
+            BinaryOperator::Arrow => Some(call("json_extract", vec![taken(left), taken(right)])),
             BinaryOperator::BitwiseXor => self.refuse(MyError::unsupported("^")),
             _ => None,
         }
@@ -335,7 +350,7 @@ impl Rewriter<'_> {
             Expr::RLike { .. } => self.refuse(MyError::unsupported("REGEXP")),
             Expr::MatchAgainst { .. } => self.refuse(MyError::unsupported("MATCH")),
             Expr::CompoundIdentifier(parts) if parts.len() == 3 => {
-                if !parts[0].value.eq_ignore_ascii_case(self.database) {
+                if !self.is_here(&parts[0].value) {
                     return self.refuse(MyError::unsupported("a column of another database"));
                 }
                 Some(Expr::CompoundIdentifier(quoted(&parts[1..])))
@@ -375,6 +390,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         // What is locked is the database, by whoever asks for this.
         query.locks.clear();
+        flatten(&mut query.body);
         ControlFlow::Continue(())
     }
 

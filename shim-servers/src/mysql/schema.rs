@@ -91,6 +91,17 @@ impl Table {
         self.columns.iter().find(|column| column.is_auto_increment)
     }
 
+    /// Name and columns of indexes that are not unique, with those that MySQL makes for foreign keys.
+    pub(super) fn plain_indexes(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        let own = self.indexes.iter().map(|(name, columns)| (name, columns));
+        let has = |columns: &[String]| {
+            let keys = self.keys.iter().map(|key| &key.columns);
+            keys.chain(self.indexes.iter().map(|(_, own)| own)).any(|own| own.starts_with(columns))
+        };
+        let foreign = self.foreign_keys.iter().filter(move |key| !has(&key.columns));
+        own.chain(foreign.map(|key| (&key.name, &key.columns)))
+    }
+
     /// What SQLite is told to make the table, without its indexes.
     pub(super) fn create(&self, name: &str) -> String {
         let column = |column: &Column| {

@@ -6,19 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use opensrv_mysql::{Column, ErrorKind};
+use mysql_common::packets::Column;
+
+use super::numbers::ErrorKind;
 
 use super::apply::apply;
 use super::ddl::Change;
 use super::error::{MyError, Result};
-use super::functions::{self, Counters, State, with};
+use super::functions::{Counters, Done, State, with};
 use super::isolation::Characteristics;
-use super::locks;
 use super::plan::{Plan, Planner, Run, Tokens};
 use super::result::{rows, text_column, typed};
 use super::schema::{self, Tables, quote};
 use super::types::ColumnType;
-use crate::engine::{Batch, Cluster, Isolation, Reason, Session as Engine, SqlError, Status, Value, Work};
+use crate::engine::{Batch, Cluster, Reason, Session as Engine, SqlError, Status, Value, Work};
 
 /// What a statement answers.
 #[derive(Debug)]
@@ -42,46 +43,40 @@ const STATEMENT: &str = "\u{1}statement";
 /// A client's session.
 pub(super) struct Session {
     pub(super) engine: Engine,
-    cluster: Arc<Cluster>,
-    counters: Arc<Counters>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) counters: Arc<Counters>,
     pub(super) state: State,
-    tables: Arc<Tables>,
-    schema_version: [i64; 2],
+    pub(super) tables: Arc<Tables>,
+    pub(super) schema_version: [i64; 2],
     pub(super) variables: BTreeMap<String, Option<String>>,
+    /// Whether an UPDATE counts the rows that it found, and not those that it changed.
+    pub(super) counts_found: bool,
     /// What the next transaction will be.
-    next: Characteristics,
+    pub(super) next: Characteristics,
 }
 
 impl Session {
     /// A session on `engine`, which belongs to nobody yet.
     pub(super) async fn new(
-        mut engine: Engine,
+        engine: Engine,
         counters: Arc<Counters>,
         state: State,
         variables: BTreeMap<String, Option<String>>,
     ) -> Result<Session> {
-        let (own, own_counters, shared) =
-            (Arc::clone(&state), Arc::clone(&counters), Arc::clone(&engine.shared));
-        let ready = engine.inspect(move |connection| {
-            connection.pragma_update(None, "case_sensitive_like", false)?;
-            functions::register(connection, &own, &own_counters)?;
-            locks::register(connection, &shared)
-        });
-        let database = with(&state, |state| state.database.clone());
-        ready.await.map_err(|error| MyError::of(&error, &database, &Tables::new(), false))?;
-        engine.lock_timeout = Some(std::time::Duration::from_secs(50));
-        engine.default_isolation = Isolation::ConsistentRead;
-        let cluster = Arc::clone(engine.cluster());
-        Ok(Session {
+        let mut session = Session {
+            cluster: Arc::clone(engine.cluster()),
             engine,
-            cluster,
             counters,
             state,
             tables: Arc::default(),
             schema_version: [-1; 2],
             variables,
+            counts_found: false,
             next: Characteristics::default(),
-        })
+        };
+        session.set_defaults();
+        session.register_functions().await?;
+        Ok(session)
     }
 
     /// The session as others see it.
@@ -134,6 +129,7 @@ impl Session {
         f(&Planner {
             database: &database,
             tables: &self.tables,
+            counts_found: self.counts_found,
             pipes_are_concat: sql_mode.contains("PIPES_AS_CONCAT") || sql_mode.contains("ANSI"),
             variable: &variable,
         })
@@ -189,12 +185,15 @@ impl Session {
                 .collect::<Vec<_>>())
         });
         let described = described.await.map_err(|error| self.failure(&error, false))?;
+        let database = self.database();
         let column = |(name, table, origin): (String, Option<String>, Option<String>)| {
             let table = table.and_then(|table| self.tables.get(&table));
             let origin = table.zip(origin).and_then(|(table, origin)| Some((table, table.column(&origin)?)));
             match origin {
                 Some((table, column)) => {
-                    ResultColumn { wire: column.ty.column(&table.name, &name, false), ty: column.ty.clone() }
+                    let wire = column.ty.column(&table.name, &name, false);
+                    let wire = wire.with_schema(database.as_bytes()).with_org_name(column.name.as_bytes());
+                    ResultColumn { wire, ty: column.ty.clone() }
                 }
                 None => text_column(&name),
             }
@@ -206,7 +205,7 @@ impl Session {
     pub(super) async fn execute(&mut self, text: &str, params: Vec<Value>) -> Result<Answer> {
         self.engine.begin_statement(text);
         let now_us = chrono_now_us();
-        with(&self.state, |state| (state.statement_us, state.first_generated) = (now_us, None));
+        with(&self.state, |state| (state.statement_us, state.done) = (now_us, Done::default()));
         let result = self.run_text(text, params).await;
         if !matches!(result, Ok(Answer::Rows { .. })) {
             self.engine.end_statement();
@@ -276,23 +275,9 @@ impl Session {
             }
             Plan::Use(name) => self.use_database(&name).await?,
             Plan::CreateDatabase { name, if_not_exists } => {
-                if self.cluster.database(&name).is_none() {
-                    let made = self.cluster.create_database(&name).await;
-                    made.map_err(|error| self.failure(&error, false))?;
-                } else if !if_not_exists {
-                    let message = format!("Can't create database '{name}'; database exists");
-                    return Err(MyError::new(ErrorKind::ER_DB_CREATE_EXISTS, message));
-                }
+                self.create_database(&name, if_not_exists).await?;
             }
-            Plan::DropDatabase { name, if_exists } => {
-                if self.cluster.database(&name).is_some() {
-                    let gone = self.cluster.drop_database(&name).await;
-                    gone.map_err(|error| self.failure(&error, false))?;
-                } else if !if_exists {
-                    let message = format!("Can't drop database '{name}'; database doesn't exist");
-                    return Err(MyError::new(ErrorKind::ER_DB_DROP_EXISTS, message));
-                }
-            }
+            Plan::DropDatabase { name, if_exists } => self.drop_database(&name, if_exists).await?,
             Plan::ShowDatabases => {
                 let names = self.cluster.names().into_iter().map(|name| vec![Some(name)]).collect();
                 return Ok(rows(&["Database"], names));
@@ -351,13 +336,16 @@ impl Session {
             return match self.engine.execute(work).await {
                 Ok(changed) => {
                     self.finish(is_explicit).await?;
-                    let id = with(&self.state, |state| {
-                        state.row_count = changed as i64;
-                        let first = state.first_generated.take();
-                        state.last_insert_id = first.unwrap_or(state.last_insert_id);
-                        first
-                    });
-                    Ok(Answer::Done { affected_rows: changed, last_insert_id: id.unwrap_or(0) as u64 })
+                    let counts_found = self.counts_found;
+                    Ok(with(&self.state, |state| {
+                        // Of a row that was not inserted there is no number.
+                        let done =
+                            if changed == 0 { Done::default() } else { std::mem::take(&mut state.done) };
+                        let affected_rows = done.affected(changed, counts_found);
+                        state.row_count = affected_rows as i64;
+                        state.last_insert_id = done.last_insert_id().unwrap_or(state.last_insert_id);
+                        Answer::Done { affected_rows, last_insert_id: done.number().unwrap_or(0) as u64 }
+                    }))
                 }
                 Err(error) => Err(self.undo(&error, is_explicit, is_delete).await),
             };
@@ -422,7 +410,7 @@ impl Session {
         } else {
             self.engine.rollback().await;
         }
-        with(&self.state, |state| (state.row_count, state.first_generated) = (-1, None));
+        with(&self.state, |state| (state.row_count, state.done) = (-1, Done::default()));
         failure
     }
 
@@ -468,17 +456,6 @@ impl Session {
             return Err(failure);
         }
         if goes_on { Ok(()) } else { self.commit().await }
-    }
-
-    /// Goes on in another database.
-    pub(super) async fn use_database(&mut self, name: &str) -> Result<()> {
-        if self.database() == name {
-            return Ok(());
-        }
-        match self.cluster.database(name) {
-            None => Err(MyError::new(ErrorKind::ER_BAD_DB_ERROR, format!("Unknown database '{name}'"))),
-            Some(_) => Err(MyError::unsupported("USE of another database than the connection's")),
-        }
     }
 }
 

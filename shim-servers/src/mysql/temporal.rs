@@ -3,6 +3,9 @@
 //! Owns reading and writing of both. Must not know columns beyond a name for messages. Invariant: a stored text is
 //! MySQL's own form without trailing zeros after the point, so that texts compare as times do.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::types::Refusal;
@@ -37,6 +40,29 @@ pub(super) fn datetime(text: &str, digits: u8, column: &str) -> Result<Value, Re
     let move_by = if late * 2 >= step_ns { step_ns - late } else { -late };
     let at = at + chrono::Duration::nanoseconds(move_by);
     Ok(Value::Text(stored(at)))
+}
+
+/// Which of two days or points in time is earlier, however each is written: a day is its midnight.
+pub(super) fn order(left: &str, right: &str) -> Ordering {
+    parts(left).cmp(&parts(right))
+}
+
+/// The day and the time of a text; a text that is neither is compared as it is.
+fn parts(text: &str) -> (Cow<'_, str>, Cow<'_, str>) {
+    const MIDNIGHT: &str = " 00:00:00";
+    let bytes = text.as_bytes();
+    let has_day = bytes.len() >= 10 && bytes[4] == b'-' && bytes[7] == b'-' && text.is_char_boundary(10);
+    if has_day && bytes.len() == 10 {
+        return (text.into(), MIDNIGHT.into());
+    }
+    let has_time = has_day && bytes.len() >= 19 && bytes[10] == b' ';
+    if has_time && !(text.contains('.') && text.ends_with('0')) {
+        return (text[..10].into(), text[10..].into());
+    }
+    match parse_datetime(text).map(stored) {
+        Some(text) => (text[..10].to_owned().into(), text[10..].to_owned().into()),
+        None => (text.into(), "".into()),
+    }
 }
 
 /// The stored form of a point in time.
@@ -99,37 +125,6 @@ pub(super) fn shown(text: &str, digits: u8) -> String {
         }
         None => text.to_owned(),
     }
-}
-
-/// The text of a day or point in time in the binary protocol.
-pub(super) fn from_binary(bytes: &[u8]) -> Option<String> {
-    let two = |at: usize| Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
-    let day =
-        NaiveDate::from_ymd_opt(i32::from(two(0)?), u32::from(*bytes.get(2)?), u32::from(*bytes.get(3)?))?;
-    if bytes.len() == 4 {
-        return Some(day.format("%Y-%m-%d").to_string());
-    }
-    let micros = if bytes.len() >= 11 { u32::from_le_bytes(bytes[7..11].try_into().ok()?) } else { 0 };
-    let (hour, minute, second) = (*bytes.get(4)?, *bytes.get(5)?, *bytes.get(6)?);
-    let time = NaiveTime::from_hms_micro_opt(hour.into(), minute.into(), second.into(), micros)?;
-    Some(stored(day.and_time(time)))
-}
-
-/// The text of a span in the binary protocol.
-pub(super) fn time_from_binary(bytes: &[u8]) -> Option<String> {
-    if bytes.is_empty() {
-        return Some("00:00:00".to_owned());
-    }
-    let days = i64::from(u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?));
-    let (hours, minutes, seconds) =
-        (i64::from(bytes[5]), i64::from(*bytes.get(6)?), i64::from(*bytes.get(7)?));
-    let micros = match bytes.get(8..12) {
-        Some(bytes) => i64::from(u32::from_le_bytes(bytes.try_into().ok()?)),
-        None => 0,
-    };
-    let all = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000 + micros;
-    let signed = if bytes[0] == 1 { -all } else { all };
-    Some(time_text(signed, if micros == 0 { 0 } else { 6 }))
 }
 
 /// Moves a point in time by a number of units (`DAY`, `MONTH` …).
@@ -243,6 +238,26 @@ mod tests {
         assert_eq!(datetime("2024-02-30", 0, "a").unwrap_err().0, 1292);
         assert_eq!(shown("2024-01-01 10:00:00.5", 6), "2024-01-01 10:00:00.500000");
         assert_eq!(shown("2024-01-01 10:00:00", 0), "2024-01-01 10:00:00");
+    }
+
+    #[test]
+    fn moments_are_ordered_however_they_are_written() {
+        let equal = [
+            ("2024-02-29", "2024-02-29 00:00:00"),
+            ("2024-02-29", "2024-2-29"),
+            ("2024-02-29 10:00:00.5", "2024-02-29T10:00:00.500000"),
+            ("no day", "no day"),
+        ];
+        for (left, right) in equal {
+            assert_eq!(order(left, right), Ordering::Equal, "{left} {right}");
+        }
+        let ordered =
+            ["2024-02-28 23:59:59.9", "2024-02-29", "2024-02-29 00:00:00.000001", "2024-3-1", "2024-11-01"];
+        for (at, left) in ordered.iter().enumerate() {
+            for (other, right) in ordered.iter().enumerate() {
+                assert_eq!(order(left, right), at.cmp(&other), "{left} {right}");
+            }
+        }
     }
 
     #[test]

@@ -10,9 +10,9 @@
 //! | DECIMAL | text with all its digits, under the collation `numeric` |
 //! | texts, ENUM, JSON | text; without regard to case unless the collation is binary |
 //! | BINARY, VARBINARY, BLOB | blob |
-//! | DATE, TIME, DATETIME, TIMESTAMP | text as MySQL writes it, without trailing zeros after the point |
+//! | DATE, DATETIME, TIMESTAMP | text as MySQL writes it, without trailing zeros after the point, under the collation `moment` |
+//! | TIME | text in the same way |
 
-use opensrv_mysql::{Column, ColumnFlags, ColumnType as Wire};
 use serde::{Deserialize, Serialize};
 use sqlparser::ast::{CharacterLength, DataType, EnumMember, ExactNumberInfo};
 
@@ -144,42 +144,9 @@ impl ColumnType {
             Kind::Text { is_binary: true, .. } | Kind::Json => "TEXT",
             Kind::Text { .. } | Kind::Enum(_) => "TEXT COLLATE NOCASE",
             Kind::Blob { .. } => "BLOB",
-            Kind::Date | Kind::Time { .. } | Kind::Datetime { .. } => "TEXT",
+            Kind::Date | Kind::Datetime { .. } => "TEXT COLLATE \"moment\"",
+            Kind::Time { .. } => "TEXT",
         }
-    }
-
-    /// How a result column of this type is announced.
-    pub(super) fn column(&self, table: &str, name: &str, is_not_null: bool) -> Column {
-        let (coltype, mut colflags) = match &self.kind {
-            Kind::Integer { bytes, unsigned } => {
-                let wire = match bytes {
-                    1 => Wire::MYSQL_TYPE_TINY,
-                    2 => Wire::MYSQL_TYPE_SHORT,
-                    3 => Wire::MYSQL_TYPE_INT24,
-                    4 => Wire::MYSQL_TYPE_LONG,
-                    _ => Wire::MYSQL_TYPE_LONGLONG,
-                };
-                (wire, if *unsigned { ColumnFlags::UNSIGNED_FLAG } else { ColumnFlags::empty() })
-            }
-            Kind::Boolean => (Wire::MYSQL_TYPE_TINY, ColumnFlags::empty()),
-            Kind::Year => (Wire::MYSQL_TYPE_YEAR, ColumnFlags::UNSIGNED_FLAG),
-            Kind::Float => (Wire::MYSQL_TYPE_FLOAT, ColumnFlags::empty()),
-            Kind::Double => (Wire::MYSQL_TYPE_DOUBLE, ColumnFlags::empty()),
-            Kind::Decimal { .. } => (Wire::MYSQL_TYPE_NEWDECIMAL, ColumnFlags::empty()),
-            Kind::Text { most: Some(0..=65_534), .. } => (Wire::MYSQL_TYPE_VAR_STRING, ColumnFlags::empty()),
-            Kind::Text { .. } => (Wire::MYSQL_TYPE_BLOB, ColumnFlags::BLOB_FLAG),
-            Kind::Enum(_) => (Wire::MYSQL_TYPE_STRING, ColumnFlags::ENUM_FLAG),
-            Kind::Json => (Wire::MYSQL_TYPE_JSON, ColumnFlags::BLOB_FLAG | ColumnFlags::BINARY_FLAG),
-            Kind::Blob { .. } => (Wire::MYSQL_TYPE_BLOB, ColumnFlags::BLOB_FLAG | ColumnFlags::BINARY_FLAG),
-            Kind::Date => (Wire::MYSQL_TYPE_DATE, ColumnFlags::BINARY_FLAG),
-            Kind::Time { .. } => (Wire::MYSQL_TYPE_TIME, ColumnFlags::BINARY_FLAG),
-            Kind::Datetime { is_timestamp: true, .. } => {
-                (Wire::MYSQL_TYPE_TIMESTAMP, ColumnFlags::BINARY_FLAG)
-            }
-            Kind::Datetime { .. } => (Wire::MYSQL_TYPE_DATETIME, ColumnFlags::BINARY_FLAG),
-        };
-        colflags.set(ColumnFlags::NOT_NULL_FLAG, is_not_null);
-        Column { table: table.to_owned(), column: name.to_owned(), coltype, colflags }
     }
 
     /// The type of an expression, by a value of it.
@@ -377,7 +344,7 @@ pub(super) fn rounded(text: &str, scale: u16) -> Option<String> {
 }
 
 /// JSON as MySQL writes it, with a blank after each comma and colon.
-fn spaced(json: &serde_json::Value) -> String {
+pub(super) fn spaced(json: &serde_json::Value) -> String {
     match json {
         serde_json::Value::Array(items) => {
             format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", "))

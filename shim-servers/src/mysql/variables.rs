@@ -3,7 +3,10 @@
 //! Owns SET and SHOW VARIABLES. Must not know the wire. Invariant: a variable that would change what this server does
 //! otherwise, and cannot, is refused.
 
-use opensrv_mysql::ErrorKind;
+use super::numbers::ErrorKind;
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
 
 use super::error::{MyError, Result};
 use super::functions;
@@ -12,6 +15,26 @@ use super::plan::Plan;
 use super::result::{like, rows};
 use super::session::{Answer, Session};
 use crate::engine::Value;
+
+/// Whether the variable that follows is set, and not read: it is after SET, or after a comma that no parenthesis surrounds.
+pub(super) fn is_target(before: &[Token]) -> bool {
+    let mut depth = 0;
+    let mut tokens = before.iter().filter(|token| !matches!(token, Token::Whitespace(_)));
+    let Some(Token::Word(first)) = tokens.next() else { return false };
+    if first.keyword != Keyword::SET {
+        return false;
+    }
+    let mut last = None;
+    for token in tokens {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        last = Some(token);
+    }
+    last.is_none_or(|last| depth == 0 && *last == Token::Comma)
+}
 
 impl Session {
     /// Sets a variable to the value of an expression.

@@ -11,8 +11,8 @@ use sqlparser::ast::{
 
 use super::connection::{Connection, Handled};
 use super::copy_binary;
-use super::extended::parse_text;
 use super::message::Messages;
+use super::parsing::parse_text;
 use crate::engine::{Condition, Result, SqlError, SqlType, Value, Work, format, parse, quote};
 use crate::sql::{name_of, split_name};
 

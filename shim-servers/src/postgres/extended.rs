@@ -14,17 +14,15 @@ use pgwire::messages::extendedquery::{
 };
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In};
-use regex::Regex;
 use sqlparser::ast::Statement;
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 
 use super::connection::{Connection, Failure, Handled, surroundings};
 use super::message::Messages;
+use super::parsing::parse_text;
 use super::wire;
 use crate::engine::{Catalog, Condition, Result, SqlError, SqlType, Value, Work};
 use crate::sql::oids::{type_modifier, type_of_oid, type_oid, type_size};
-use crate::sql::{Output, Plan, Planner, parse_error};
+use crate::sql::{Output, Plan, Planner};
 
 /// A statement that was parsed.
 #[derive(Debug)]
@@ -61,21 +59,6 @@ enum State {
     },
     /// All of it was sent; asked again, a query has no more rows.
     Done(Arc<Plan>),
-}
-
-/// The statements of a text.
-pub(crate) fn parse_text(text: &str) -> Result<Vec<Statement>> {
-    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, text);
-    match parsed {
-        // The parser does not know this mode, which changes nothing here: a snapshot never waits, and never fails.
-        Err(_) if text.to_ascii_uppercase().contains("DEFERRABLE") => {
-            let pattern = r"(?is)^(\s*(?:BEGIN|START\s+TRANSACTION|SET\s+TRANSACTION)\b[^;]*?),?\s+(?:NOT\s+)?DEFERRABLE\b";
-            let pattern = Regex::new(pattern).map_err(SqlError::internal)?;
-            let without = pattern.replace(text, "$1");
-            Parser::parse_sql(&PostgreSqlDialect {}, &without).map_err(|error| parse_error(&error, text))
-        }
-        parsed => parsed.map_err(|error| parse_error(&error, text)),
-    }
 }
 
 /// Whether a statement is planned, and not done by the server itself.

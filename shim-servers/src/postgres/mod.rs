@@ -10,6 +10,7 @@ mod copy;
 mod copy_binary;
 mod extended;
 mod message;
+mod parsing;
 mod server;
 mod settings;
 mod simple;

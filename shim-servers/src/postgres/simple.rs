@@ -7,8 +7,9 @@ use pgwire::messages::response::EmptyQueryResponse;
 use sqlparser::ast::Statement;
 
 use super::connection::{Connection, Handled};
-use super::extended::{describe_rows, is_planned, parse_text, send_row};
+use super::extended::{describe_rows, is_planned, send_row};
 use super::message::Messages;
+use super::parsing::parse_text;
 use super::utility::ends_transaction;
 use crate::engine::Value;
 

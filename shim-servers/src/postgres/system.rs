@@ -2,180 +2,13 @@
 //!
 //! Owns the columns of each view and how its rows come from the catalog. Must not store anything. Invariant: a row has one value for each column.
 
+mod views;
+
 use serde_json::{Value as Json, json};
 
 use crate::engine::{Catalog, Constraint, RelationKind, Result, Shared, SqlError, TEMPORARY};
-use crate::sql::oids::{BUILT_IN, type_modifier, type_oid, type_size};
-
-type Columns = &'static [(&'static str, &'static str)];
-
-const VIEWS: &[(&str, &str, Columns)] = &[
-    (
-        "pg_catalog",
-        "pg_database",
-        &[("oid", "oid"), ("datname", "name"), ("datallowconn", "bool"), ("datistemplate", "bool")],
-    ),
-    ("pg_catalog", "pg_namespace", &[("oid", "oid"), ("nspname", "name"), ("nspowner", "oid")]),
-    (
-        "pg_catalog",
-        "pg_class",
-        &[
-            ("oid", "oid"),
-            ("relname", "name"),
-            ("relnamespace", "oid"),
-            ("relkind", "char"),
-            ("reltuples", "float4"),
-            ("relowner", "oid"),
-        ],
-    ),
-    (
-        "pg_catalog",
-        "pg_attribute",
-        &[
-            ("attrelid", "oid"),
-            ("attname", "name"),
-            ("atttypid", "oid"),
-            ("attnum", "int2"),
-            ("attnotnull", "bool"),
-            ("atthasdef", "bool"),
-            ("attisdropped", "bool"),
-            ("atttypmod", "int4"),
-            ("attidentity", "char"),
-            ("attgenerated", "char"),
-            ("attlen", "int2"),
-        ],
-    ),
-    (
-        "pg_catalog",
-        "pg_type",
-        &[
-            ("oid", "oid"),
-            ("typname", "name"),
-            ("typnamespace", "oid"),
-            ("typtype", "char"),
-            ("typcategory", "char"),
-            ("typrelid", "oid"),
-            ("typelem", "oid"),
-            ("typbasetype", "oid"),
-            ("typarray", "oid"),
-            ("typlen", "int2"),
-        ],
-    ),
-    (
-        "pg_catalog",
-        "pg_enum",
-        &[("oid", "oid"), ("enumtypid", "oid"), ("enumsortorder", "float4"), ("enumlabel", "name")],
-    ),
-    ("pg_catalog", "pg_range", &[("rngtypid", "oid"), ("rngsubtype", "oid")]),
-    (
-        "pg_catalog",
-        "pg_index",
-        &[("indexrelid", "oid"), ("indrelid", "oid"), ("indisunique", "bool"), ("indisprimary", "bool")],
-    ),
-    (
-        "pg_catalog",
-        "pg_indexes",
-        &[("schemaname", "name"), ("tablename", "name"), ("indexname", "name"), ("indexdef", "text")],
-    ),
-    ("pg_catalog", "pg_tables", &[("schemaname", "name"), ("tablename", "name"), ("tableowner", "name")]),
-    ("pg_catalog", "pg_views", &[("schemaname", "name"), ("viewname", "name"), ("definition", "text")]),
-    (
-        "pg_catalog",
-        "pg_constraint",
-        &[
-            ("oid", "oid"),
-            ("conname", "name"),
-            ("connamespace", "oid"),
-            ("contype", "char"),
-            ("conrelid", "oid"),
-            ("confrelid", "oid"),
-        ],
-    ),
-    (
-        "pg_catalog",
-        "pg_stat_activity",
-        &[
-            ("datname", "name"),
-            ("pid", "int4"),
-            ("usename", "name"),
-            ("application_name", "text"),
-            ("state", "text"),
-            ("wait_event_type", "text"),
-            ("query", "text"),
-        ],
-    ),
-    ("pg_catalog", "pg_settings", &[("name", "text"), ("setting", "text")]),
-    (
-        "pg_catalog",
-        "pg_roles",
-        &[("oid", "oid"), ("rolname", "name"), ("rolsuper", "bool"), ("rolcanlogin", "bool")],
-    ),
-    ("pg_catalog", "pg_extension", &[("oid", "oid"), ("extname", "name"), ("extversion", "text")]),
-    (
-        "pg_catalog",
-        "pg_sequences",
-        &[
-            ("schemaname", "name"),
-            ("sequencename", "name"),
-            ("start_value", "int8"),
-            ("increment_by", "int8"),
-        ],
-    ),
-    ("information_schema", "schemata", &[("catalog_name", "name"), ("schema_name", "name")]),
-    (
-        "information_schema",
-        "tables",
-        &[
-            ("table_catalog", "name"),
-            ("table_schema", "name"),
-            ("table_name", "name"),
-            ("table_type", "text"),
-        ],
-    ),
-    (
-        "information_schema",
-        "columns",
-        &[
-            ("table_catalog", "name"),
-            ("table_schema", "name"),
-            ("table_name", "name"),
-            ("column_name", "name"),
-            ("ordinal_position", "int4"),
-            ("column_default", "text"),
-            ("is_nullable", "text"),
-            ("data_type", "text"),
-            ("udt_name", "name"),
-        ],
-    ),
-    (
-        "information_schema",
-        "table_constraints",
-        &[
-            ("constraint_schema", "name"),
-            ("constraint_name", "name"),
-            ("table_schema", "name"),
-            ("table_name", "name"),
-            ("constraint_type", "text"),
-        ],
-    ),
-    (
-        "information_schema",
-        "key_column_usage",
-        &[
-            ("constraint_name", "name"),
-            ("table_schema", "name"),
-            ("table_name", "name"),
-            ("column_name", "name"),
-            ("ordinal_position", "int4"),
-        ],
-    ),
-];
-
-/// The columns of a system view.
-pub(crate) fn columns(schema: Option<&str>, name: &str) -> Option<Columns> {
-    let matches = |own: &str| schema.map_or(own == "pg_catalog", |schema| schema == own);
-    VIEWS.iter().find(|(own, view, _)| *view == name && matches(own)).map(|(_, _, columns)| *columns)
-}
+use crate::sql::oids::{BUILT_IN, SYSTEM_RELATIONS, system_relation, type_modifier, type_oid, type_size};
+pub(crate) use views::columns;
 
 /// The rows of a system view, as it is now.
 pub(crate) fn rows(shared: &Shared, name: &str) -> Result<Json> {
@@ -224,6 +57,7 @@ pub(crate) fn rows(shared: &Shared, name: &str) -> Result<Json> {
             })
             .collect(),
         "pg_constraint" => constraints(&catalog),
+        "pg_depend" => dependencies(&catalog),
         "pg_stat_activity" => activity(shared),
         "pg_settings" => {
             shared.with(|state| state.settings.iter().map(|(name, value)| json!([name, value])).collect())
@@ -327,7 +161,8 @@ fn classes(catalog: &Catalog) -> Vec<Json> {
     });
     let indexes = catalog.indexes.iter().map(|(key, found)| row(found.oid, &key.0, &key.1, "i"));
     let sequences = catalog.sequences.iter().map(|(key, found)| row(found.oid, &key.0, &key.1, "S"));
-    tables.chain(indexes).chain(sequences).collect()
+    let system = SYSTEM_RELATIONS.iter().map(|(name, oid)| json!([oid, name]));
+    tables.chain(indexes).chain(sequences).chain(system).collect()
 }
 
 fn attributes(catalog: &Catalog) -> Vec<Json> {
@@ -458,6 +293,18 @@ fn columns_of_all(catalog: &Catalog, database: &str) -> Vec<Json> {
     rows.collect()
 }
 
+/// Sequences that go away with a column. Nothing else that depends on something is listed, nor is there any extension.
+fn dependencies(catalog: &Catalog) -> Vec<Json> {
+    let class = system_relation("pg_class");
+    let owned = catalog.sequences.values().filter_map(|sequence| {
+        let (table, column) = sequence.owner.as_ref()?;
+        let table = catalog.relations.get(table)?;
+        let number = table.columns.iter().find(|own| own.name == *column)?.number;
+        Some(json!([class, sequence.oid, 0, class, table.oid, number, "a"]))
+    });
+    owned.collect()
+}
+
 /// Numbers and names of relations, for `oid::regclass::text`.
 fn names(catalog: &Catalog) -> Vec<Json> {
     let shown = |schema: &str, name: &str| {
@@ -467,7 +314,8 @@ fn names(catalog: &Catalog) -> Vec<Json> {
         catalog.relations.values().map(|found| json!([found.oid, shown(&found.schema, &found.name)]));
     let indexes = catalog.indexes.iter().map(|(key, found)| json!([found.oid, shown(&key.0, &key.1)]));
     let sequences = catalog.sequences.iter().map(|(key, found)| json!([found.oid, shown(&key.0, &key.1)]));
-    tables.chain(indexes).chain(sequences).collect()
+    let system = SYSTEM_RELATIONS.iter().map(|(name, oid)| json!([oid, name]));
+    tables.chain(indexes).chain(sequences).chain(system).collect()
 }
 
 fn type_names(catalog: &Catalog) -> Vec<Json> {

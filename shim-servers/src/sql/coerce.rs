@@ -145,6 +145,9 @@ impl Planner<'_> {
             relation
                 .or_else(sequence)
                 .or_else(|| catalog.index(schema, name, path).map(|(_, found)| found.oid))
+                .or_else(|| {
+                    super::oids::system_relation(name).filter(|_| schema.is_none_or(|s| s == "pg_catalog"))
+                })
         };
         oid.map(|oid| oid.to_string()).ok_or_else(|| {
             let kind = if *to == SqlType::Regtype { "type" } else { "relation" };

@@ -82,3 +82,22 @@ pub fn type_of_oid(oid: u32, catalog: &Catalog) -> Option<SqlType> {
         |oid: u32| catalog.enum_by_oid(oid).map(|(key, found)| SqlType::Enum(found.oid, key.1.clone()));
     by_number(oid).or_else(|| by_number(oid.checked_sub(1)?).map(SqlType::array))
 }
+
+/// The numbers of the system's own relations, as PostgreSQL has them.
+pub(crate) const SYSTEM_RELATIONS: &[(&str, u32)] = &[
+    ("pg_type", 1247),
+    ("pg_attribute", 1249),
+    ("pg_class", 1259),
+    ("pg_database", 1262),
+    ("pg_constraint", 2606),
+    ("pg_depend", 2608),
+    ("pg_index", 2610),
+    ("pg_namespace", 2615),
+    ("pg_extension", 3079),
+    ("pg_enum", 3501),
+];
+
+/// The number of one of the system's relations.
+pub(crate) fn system_relation(name: &str) -> Option<u32> {
+    SYSTEM_RELATIONS.iter().find(|(own, _)| *own == name).map(|(_, oid)| *oid)
+}

@@ -328,3 +328,41 @@ async fn unknown_databases_and_functions_of_the_server() {
     assert_eq!(name, "second");
     second.close().await.expect("closed");
 }
+
+#[tokio::test]
+async fn rows_are_locked_by_all_names() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    let table = "CREATE TABLE t (id SERIAL PRIMARY KEY, name TEXT)";
+    sqlx::query(table).execute(&mut connection).await.expect("a table");
+    sqlx::query("INSERT INTO t (name) VALUES ('a'), ('b')").execute(&mut connection).await.expect("rows");
+    let mut transaction = connection.begin().await.expect("a transaction");
+    let locks = [
+        "SELECT id FROM t FOR NO KEY UPDATE",
+        "SELECT id FROM t WHERE name <> 'FOR KEY SHARE' for key share",
+        "SELECT t.id FROM t FOR NO KEY UPDATE OF t SKIP LOCKED",
+        "SELECT id FROM t FOR KEY SHARE NOWAIT",
+    ];
+    for lock in locks {
+        let rows = sqlx::query(lock).fetch_all(&mut *transaction).await.expect(lock);
+        assert_eq!(rows.len(), 2, "{lock}");
+    }
+    transaction.rollback().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_column_has_its_sequence() {
+    let Some((_server, mut connection)) = connected().await else { return };
+    let table = "CREATE TABLE t (name TEXT, id BIGSERIAL PRIMARY KEY)";
+    sqlx::query(table).execute(&mut connection).await.expect("a table");
+    let owned = "SELECT d.objid::regclass::text FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND \
+                 a.attnum = d.refobjsubid WHERE d.classid = 'pg_class'::regclass AND d.refobjid = 't'::regclass AND \
+                 d.deptype = 'a' AND a.attname = 'id' AND d.classid = d.refclassid AND d.objid::regclass::text LIKE '%seq'";
+    let names: Vec<String> =
+        sqlx::query_scalar(owned).fetch_all(&mut connection).await.expect("the sequence is found");
+    assert_eq!(names, ["t_id_seq"]);
+    let free = "SELECT t.typname::text FROM pg_type t LEFT JOIN pg_depend d ON d.objid = t.oid AND \
+                d.refclassid = 'pg_extension'::regclass::oid AND d.deptype = 'e' WHERE t.typname = 'mood' AND d.objid IS NULL";
+    sqlx::query("CREATE TYPE mood AS ENUM ('happy')").execute(&mut connection).await.expect("a type");
+    let names: Vec<String> = sqlx::query_scalar(free).fetch_all(&mut connection).await.expect("a name");
+    assert_eq!(names, ["mood"]);
+}
