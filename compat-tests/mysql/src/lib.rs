@@ -8,9 +8,9 @@ mod real;
 mod simulated;
 
 #[cfg(not(sim))]
-pub use real::database;
+pub use real::{MEANWHILE, database};
 #[cfg(sim)]
-pub use simulated::{HOST, database, database_of};
+pub use simulated::{HOST, MEANWHILE, database, database_of};
 
 /// Skips a test, with a visible line, where there is no server to be had.
 #[macro_export]

@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// When a statement that makes 160,000 rows has begun and is not done.
+pub const MEANWHILE: Duration = Duration::from_millis(50);
+
 /// A server that was started, or why none was.
 type Started = Result<Server, String>;
 

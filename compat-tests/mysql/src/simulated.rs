@@ -7,6 +7,9 @@ use std::time::Duration;
 use shim_servers::mysql::MySql;
 use tokio::net::TcpStream;
 
+/// When a statement that makes 160,000 rows has begun and is not done.
+pub const MEANWHILE: Duration = Duration::from_millis(8);
+
 /// The name of the node.
 pub const HOST: &str = "db";
 

@@ -165,6 +165,16 @@ async fn a_definition_that_takes_too_long_is_undone_alone() {
     connection.execute(long).await.expect("it is not there yet");
 }
 
+/// Waits until a session is within `pg_sleep`.
+async fn sleeps(connection: &mut PgConnection, session: i32) {
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%pg_sleep%'";
+    let mut count = 0_i64;
+    while count == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        count = sqlx::query_scalar(sleeps).bind(session).fetch_one(&mut *connection).await.expect("a count");
+    }
+}
+
 #[tokio::test]
 async fn statements_are_cancelled() {
     let Some((server, mut connection)) = connected().await else { return };
@@ -178,20 +188,23 @@ async fn statements_are_cancelled() {
     let own: i32 =
         sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await.expect("a number");
     let mut other = PgConnection::connect(&server.url()).await.expect("a connection");
+    let (tell, told) = tokio::sync::oneshot::channel();
     let sleeping = tokio::spawn(async move {
-        let error = connection.execute("SELECT pg_sleep(10)").await.expect_err("it was cancelled");
+        let error = connection.execute("SELECT pg_sleep(100)").await.expect_err("it was cancelled");
         assert_eq!(code(&error), "57014");
         connection.execute("SELECT 1").await.expect("it lives on");
-        connection.execute("SELECT pg_sleep(10)").await.expect_err("it was terminated")
+        tell.send(()).expect("somebody waits for it");
+        connection.execute("SELECT pg_sleep(100)").await.expect_err("it was terminated")
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    sleeps(&mut other, own).await;
     let cancelled: bool = sqlx::query_scalar("SELECT pg_cancel_backend($1)")
         .bind(own)
         .fetch_one(&mut other)
         .await
         .expect("an answer");
     assert!(cancelled);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    told.await.expect("it lives on");
+    sleeps(&mut other, own).await;
     sqlx::query("SELECT pg_terminate_backend($1)").bind(own).execute(&mut other).await.expect("an answer");
     let error = sleeping.await.expect("it ends");
     assert_eq!(code(&error), "57P01");

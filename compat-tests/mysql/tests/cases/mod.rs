@@ -11,7 +11,7 @@ use crate::sqlx;
 use crate::sqlx::mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions};
 use crate::sqlx::{Acquire, Connection, Executor, Row};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use compat_mysql::database_or_skip;
+use compat_mysql::{MEANWHILE, database_or_skip};
 use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
 
@@ -228,7 +228,7 @@ async fn a_killed_write_leaves_the_transaction_as_it_was() {
     sqlx::query("UPDATE accounts SET balance = 1").execute(&mut *transaction).await.expect("an update");
     let long = sqlx::query("INSERT INTO numbers SELECT a.a, b.a FROM numbers AS a, numbers AS b");
     let (error, ()) = tokio::join!(long.execute(&mut *transaction), async {
-        tokio::time::sleep(Duration::from_millis(8)).await;
+        tokio::time::sleep(MEANWHILE).await;
         let kill = format!("KILL QUERY {id}");
         sqlx::query(dynamic!(kill)).execute(&pool).await.expect("it is killed");
     });
