@@ -26,7 +26,8 @@
 //! * `REPLACE` counts one row for each row that was given.
 //! * The value is left out of "Duplicate entry".
 //! * A column of a result that has no alias and is no plain column is called as SQLite would call it.
-//! * A client that names no database uses the server's first one.
+//! * A client that names no database uses the server's first one. `USE` of another one gives up the session's named locks.
+//! * An `INSERT IGNORE` of several rows whose first ones are left out tells the number that the first would have had, as its insert id.
 //! * `JSON_EXTRACT` and `->` are JSON where a query shows them, and plain values where they are compared, or selected from again.
 
 mod apply;
