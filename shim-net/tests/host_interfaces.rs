@@ -3,21 +3,14 @@
 //! Owns libc's lists. Must not know topology. Invariant: what holds for the system's list holds for a node's.
 #![cfg(sim)]
 
+mod common;
+
 use std::ffi::{CStr, CString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use common::simulate;
 use shim_net::control;
-use shim_runtime::config::Config;
 use shim_runtime::node::{NodeMain, spawn_node};
-use shim_runtime::run::{MainRuntime, run};
-
-fn simulate<T>(body: impl FnOnce() -> T) -> T {
-    let (result, report, _) = run(Config::default(), MainRuntime::default(), || async move { body() });
-    match result {
-        Ok(value) => value,
-        Err(_) => panic!("{report}"),
-    }
-}
 
 /// One entry: name, family, address, netmask, and the number that a link's entry has.
 type Entry = (String, i32, Option<IpAddr>, Option<IpAddr>, Option<u32>);

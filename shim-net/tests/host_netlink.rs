@@ -12,19 +12,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use calls::{Reply, Socket, address_info, attribute, link_info, request, route_info};
+use common::simulate;
 use shim_net::control;
 use shim_net::control::topology;
-use shim_runtime::config::Config;
 use shim_runtime::node::current_node;
-use shim_runtime::run::{MainRuntime, run};
-
-fn simulate<T>(body: impl FnOnce() -> T) -> T {
-    let (result, report, _) = run(Config::default(), MainRuntime::default(), || async move { body() });
-    match result {
-        Ok(value) => value,
-        Err(_) => panic!("{report}"),
-    }
-}
 
 const GET_LINK: u16 = libc::RTM_GETLINK;
 const GET_ADDRESS: u16 = libc::RTM_GETADDR;

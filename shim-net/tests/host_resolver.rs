@@ -4,21 +4,14 @@
 //! its arguments alone is the same in both worlds.
 #![cfg(sim)]
 
+mod common;
+
 use std::ffi::{CStr, CString};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 
+use common::simulate;
 use shim_net::control;
-use shim_runtime::config::Config;
 use shim_runtime::node::{NodeMain, spawn_node};
-use shim_runtime::run::{MainRuntime, run};
-
-fn simulate<T>(body: impl FnOnce() -> T) -> T {
-    let (result, report, _) = run(Config::default(), MainRuntime::default(), || async move { body() });
-    match result {
-        Ok(value) => value,
-        Err(_) => panic!("{report}"),
-    }
-}
 
 fn found(name: &str) -> Vec<SocketAddr> {
     (name, 80).to_socket_addrs().unwrap().collect()

@@ -18,6 +18,15 @@ use shim_runtime::{EventId, time};
 
 const SEEDS: u64 = 6;
 
+/// Runs `body`, which does not wait for anything, as the program of the test's node.
+pub(crate) fn simulate<T>(body: impl FnOnce() -> T) -> T {
+    let (result, report, _) = run(Config::default(), MainRuntime::default(), || async move { body() });
+    match result {
+        Ok(value) => value,
+        Err(_) => panic!("{report}"),
+    }
+}
+
 /// Runs `body` twice for each of several seeds, each time on a fresh thread: a thread keeps the keys that
 /// std has drawn for its hash maps.
 pub(crate) fn each_seed<F: Future<Output = ()>>(body: impl Fn() -> F + Sync) {

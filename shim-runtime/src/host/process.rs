@@ -146,7 +146,8 @@ extern "C" fn before_main() {
         return;
     }
     if hides_rdrand {
-        // SAFETY: no other thread exists before `main`.
+        // SAFETY: nothing of this program has run, so that only a constructor of a shared library could have started a
+        // thread; the process replaces itself at once.
         unsafe { std::env::set_var(CAPABILITIES, NO_RDRAND) };
     }
     let Ok(path) = std::fs::read_link("/proc/self/exe") else { return };
