@@ -168,11 +168,15 @@ async fn a_definition_that_takes_too_long_is_undone_alone() {
 /// Waits until a session is within `pg_sleep`.
 async fn sleeps(connection: &mut PgConnection, session: i32) {
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%pg_sleep%'";
-    let mut count = 0_i64;
-    while count == 0 {
+    for _ in 0..1_000 {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        count = sqlx::query_scalar(sleeps).bind(session).fetch_one(&mut *connection).await.expect("a count");
+        let count: i64 =
+            sqlx::query_scalar(sleeps).bind(session).fetch_one(&mut *connection).await.expect("a count");
+        if count == 1 {
+            return;
+        }
     }
+    panic!("session {session} does not sleep");
 }
 
 #[tokio::test]
